@@ -1,0 +1,26 @@
+/** One try at a build: its name, how it ended, and what it was given. */
+import { Schema } from "effect"
+
+/** A UUIDv7. Every write about an attempt names it, and counts only while it is the current one. */
+export const AttemptId = Schema.NonEmptyString.pipe(Schema.brand("AttemptId"))
+export type AttemptId = typeof AttemptId.Type
+
+export const Backend = Schema.Literals(["process", "kvm", "emulated"])
+export type Backend = typeof Backend.Type
+
+/**
+ * How an attempt ended. `failed`: the builder said so, by its status or a signal. `refused`: what it made broke a
+ * rule. `lost`: our doing; nobody's answer, and tried again.
+ */
+export const Outcome = Schema.Literals([
+  "succeeded", "failed", "refused", "out-of-memory", "out-of-scratch", "timed-out", "silent", "cancelled", "lost"
+])
+export type Outcome = typeof Outcome.Type
+
+/** What an attempt used, as far as it was measured. */
+export const Usage = Schema.Struct({
+  cpuUserMicroseconds: Schema.NullOr(Schema.Int),
+  cpuSystemMicroseconds: Schema.NullOr(Schema.Int),
+  memoryPeakBytes: Schema.NullOr(Schema.Int)
+})
+export type Usage = typeof Usage.Type

@@ -1,0 +1,12 @@
+/** The loan of CPU and memory on a host to one attempt: names the loan, so that a late word is known as late. */
+import { Schema } from "effect"
+
+export const LeaseId = Schema.NonEmptyString.pipe(Schema.brand("LeaseId"))
+export type LeaseId = typeof LeaseId.Type
+
+export class Lease extends Schema.Class<Lease>("drover/Lease")({
+  id: LeaseId,
+  cores: Schema.Int,
+  /** What the build itself may use; the sandbox's own overhead comes on top and is in the host's books. */
+  memoryBytes: Schema.Int
+}) {}

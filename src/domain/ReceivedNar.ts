@@ -1,0 +1,31 @@
+/**
+ * A NAR that has been read, checked and written, but that nobody has been told of yet.
+ *
+ * It belongs to the scope it was received in, and is gone with it unless it is registered first.
+ */
+import type { Listing } from "../protocol/nar/Listing.ts"
+import type { Algorithm, Sha256 } from "../protocol/nix/Hash.ts"
+
+export interface ReceivedNar {
+  readonly narHash: Sha256
+  /** Bytes. */
+  readonly narSize: number
+  readonly listing: Listing
+  /** Which of the candidates' hash parts occur in it. */
+  readonly found: ReadonlySet<string>
+  /** The digest that was asked for, lower-case hex; null when none was, or the contents are no regular file and a flat one was. */
+  readonly digest: string | null
+}
+
+/** What to look for while the bytes go by. */
+export interface Watch {
+  /** Hash parts (32 characters) of the paths that may be referred to. */
+  readonly candidates?: Iterable<string>
+  /** A further digest: of the NAR, or of the contents of the one regular file that it is. */
+  readonly digest?: {
+    readonly of: "nar" | "flat"
+    readonly algorithm: Algorithm
+    /** The path's own hash part: its occurrences count as zeros, and their offsets are hashed after. */
+    readonly modulo?: string
+  }
+}

@@ -1,0 +1,23 @@
+/** What a store knows of a path, in whichever protocol it travels. */
+import { Schema } from "effect"
+import { Sha256 } from "./Hash.ts"
+import { StorePath } from "./StorePath.ts"
+
+export class PathInfo extends Schema.Class<PathInfo>("drover/PathInfo")({
+  path: StorePath,
+  /** The derivation that built it, as its owner says; null when unknown. */
+  deriver: Schema.NullOr(StorePath),
+  narHash: Sha256,
+  /** Bytes. */
+  narSize: Schema.Int.check(Schema.isGreaterThan(0)),
+  /** Sorted bytewise; may hold the path itself. */
+  references: Schema.Array(StorePath),
+  /** Seconds since the epoch; zero when unknown. */
+  registrationTime: Schema.Int,
+  /** Built here, rather than copied from elsewhere. */
+  ultimate: Schema.Boolean,
+  /** Each `name:base64`. */
+  signatures: Schema.Array(Schema.String),
+  /** Nix's own spelling, `fixed:r:sha256:…`; empty unless the path is content-addressed. */
+  contentAddress: Schema.String
+}) {}

@@ -1,0 +1,71 @@
+/**
+ * Bytes in order, as they come: what decoders and NAR readers are driven from.
+ *
+ * A source is looked into and then advanced, so that a reader that finds its end in the middle of
+ * a chunk leaves the rest for whoever reads next. There is one reader at a time.
+ */
+import { Effect } from "effect"
+import * as Reader from "./Reader.ts"
+import { WireError } from "./Codec.ts"
+
+export interface Source<E = never, R = never> {
+  /** The bytes at hand: at least one, or none when the input has ended. Valid until the next `peek`. */
+  readonly peek: Effect.Effect<Uint8Array, E, R>
+  /** Consumes the first `count` of the bytes last peeked at. */
+  readonly advance: (count: number) => void
+}
+
+/** Exactly `count` bytes. */
+export const take = Effect.fnUntraced(function*<E, R>(
+  source: Source<E, R>,
+  count: number
+): Effect.fn.Return<Uint8Array, E | WireError, R> {
+  if (count === 0) return new Uint8Array(0)
+  const first = yield* source.peek
+  if (first.length >= count) {
+    source.advance(count)
+    return first.subarray(0, count)
+  }
+  // Grows with what has come, not with what was announced: a count alone must not cost memory.
+  const chunks: Array<Uint8Array> = []
+  let length = 0
+  while (length < count) {
+    const chunk = yield* source.peek
+    if (chunk.length === 0) {
+      return yield* new WireError({ expected: `${count} bytes`, found: `the end after ${length}` })
+    }
+    const part = chunk.subarray(0, count - length).slice()
+    source.advance(part.length)
+    chunks.push(part)
+    length += part.length
+  }
+  const whole = new Uint8Array(count)
+  let offset = 0
+  for (const chunk of chunks) {
+    whole.set(chunk, offset)
+    offset += chunk.length
+  }
+  return whole
+})
+
+/** Reads values of a codec from the source. */
+export const reader = <E, R>(source: Source<E, R>) => Reader.make((count: number) => take(source, count))
+
+/** A source of bytes that are all there, in the given chunks. */
+export const fromChunks = (chunks: Iterable<Uint8Array>): Source => {
+  const iterator = chunks[Symbol.iterator]()
+  let current: Uint8Array = new Uint8Array(0)
+  return {
+    peek: Effect.sync(() => {
+      while (current.length === 0) {
+        const next = iterator.next()
+        if (next.done === true) break
+        current = next.value
+      }
+      return current
+    }),
+    advance: (count) => {
+      current = current.subarray(count)
+    }
+  }
+}
