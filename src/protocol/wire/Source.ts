@@ -5,8 +5,8 @@
  * a chunk leaves the rest for whoever reads next. There is one reader at a time.
  */
 import { Effect } from "effect"
-import * as Reader from "./Reader.ts"
 import { WireError } from "./Codec.ts"
+import * as Reader from "./Reader.ts"
 
 export interface Source<E = never, R = never> {
   /** The bytes at hand: at least one, or none when the input has ended. Valid until the next `peek`. */
@@ -14,6 +14,10 @@ export interface Source<E = never, R = never> {
   /** Consumes the first `count` of the bytes last peeked at. */
   readonly advance: (count: number) => void
 }
+
+/** The input ended where there had to be more. */
+export const ended = (expected: string, after = 0): WireError =>
+  new WireError({ expected, found: after === 0 ? "the end" : `the end after ${after}` })
 
 /** Exactly `count` bytes. */
 export const take = Effect.fnUntraced(function*<E, R>(
@@ -32,7 +36,7 @@ export const take = Effect.fnUntraced(function*<E, R>(
   while (length < count) {
     const chunk = yield* source.peek
     if (chunk.length === 0) {
-      return yield* new WireError({ expected: `${count} bytes`, found: `the end after ${length}` })
+      return yield* ended(`${count} bytes`, length)
     }
     const part = chunk.subarray(0, count - length).slice()
     source.advance(part.length)
@@ -49,7 +53,26 @@ export const take = Effect.fnUntraced(function*<E, R>(
 })
 
 /** Reads values of a codec from the source. */
-export const reader = <E, R>(source: Source<E, R>) => Reader.make((count: number) => take(source, count))
+export const reader = <E, R>(source: Source<E, R>): Reader.Reader<E, R> => Reader.make(source, (count) => take(source, count))
+
+/** Reads and drops all that is left. Answers how many bytes that was. */
+export const drain = Effect.fnUntraced(function*<E, R>(source: Source<E, R>): Effect.fn.Return<number, E, R> {
+  let dropped = 0
+  for (;;) {
+    const { length } = yield* source.peek
+    if (length === 0) return dropped
+    source.advance(length)
+    dropped += length
+  }
+})
+
+/** Nothing may be left. */
+export const expectEnd = Effect.fnUntraced(function*<E, R>(
+  source: Source<E, R>
+): Effect.fn.Return<void, E | WireError, R> {
+  const { length } = yield* source.peek
+  if (length > 0) return yield* new WireError({ expected: "the end", found: `at least ${length} more bytes` })
+})
 
 /** A source of bytes that are all there, in the given chunks. */
 export const fromChunks = (chunks: Iterable<Uint8Array>): Source => {
