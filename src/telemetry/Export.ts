@@ -1,0 +1,74 @@
+/**
+ * Sends traces, metrics and logs to whoever the operator names, by OpenTelemetry's own settings.
+ *
+ * `OTEL_EXPORTER_OTLP_ENDPOINT` alone is enough, as the specification has it: a signal is sent unless its exporter
+ * is named otherwise (`OTEL_TRACES_EXPORTER=none`), as protobuf over HTTP unless `OTEL_EXPORTER_OTLP_PROTOCOL` says
+ * `http/json`. Without an endpoint nothing is sent, no span is made and no exporter is even loaded: the specification
+ * would send to this machine's port 4318 in that case, and who asked for nothing should get nothing.
+ *
+ * A setting that cannot be understood is told in the log and costs the telemetry, not the service.
+ */
+import { Config, ConfigProvider, Effect, Layer, References } from "effect"
+import { Exporting } from "./Tracing.ts"
+
+const endpoints = ["", "TRACES_", "METRICS_", "LOGS_"].map((signal) => `OTEL_EXPORTER_OTLP_${signal}ENDPOINT`)
+
+/** Without a name of the operator's choice, this service is called so. */
+const serviceName = "drover"
+
+/** A variable that is set to nothing counts as not set, says OpenTelemetry. */
+const withoutEmpty = (provider: ConfigProvider.ConfigProvider) =>
+  ConfigProvider.make((path) =>
+    Effect.map(provider.load(path), (node) => node?._tag === "Value" && node.value.trim() === "" ? undefined : node)
+  )
+
+const asked = Effect.gen(function*() {
+  const disabled = yield* Config.Boolean("OTEL_SDK_DISABLED").pipe(Config.withDefault(false))
+  const named = yield* Effect.forEach(endpoints, (name) => Config.option(Config.URL(name)))
+  const protocol = yield* Config.Literals(["http/protobuf", "http/json"], "OTEL_EXPORTER_OTLP_PROTOCOL").pipe(
+    Config.withDefault("http/protobuf")
+  )
+  const resource = yield* Config.String("OTEL_RESOURCE_ATTRIBUTES").pipe(Config.withDefault(""))
+  return {
+    exporting: !disabled && named.some((endpoint) => endpoint._tag === "Some"),
+    protocol,
+    // The package's own defaults are to send nothing and to refuse to run without a service name.
+    defaults: ConfigProvider.fromUnknown({
+      OTEL_TRACES_EXPORTER: "otlp",
+      OTEL_METRICS_EXPORTER: "otlp",
+      OTEL_LOGS_EXPORTER: "otlp",
+      ...(/(^|,)\s*service\.name\s*=/.test(resource) ? {} : { OTEL_SERVICE_NAME: serviceName })
+    })
+  }
+})
+
+/** Spans are made in builds alone, where `Tracing` turns them on again. */
+const untraced = Layer.succeed(References.TracerEnabled, false)
+
+const exporters = (protocol: "http/protobuf" | "http/json") =>
+  Layer.unwrap(Effect.gen(function*() {
+    // Only now: who sends nothing does not wait for it to load either.
+    const FetchHttpClient = yield* Effect.promise(() => import("effect/http/FetchHttpClient"))
+    const Otlp = yield* Effect.promise(() => import("effect/observability/Otlp"))
+    const OtlpSerialization = yield* Effect.promise(() => import("effect/observability/OtlpSerialization"))
+    return Otlp.layerFromConfig().pipe(
+      Layer.provide(protocol === "http/json" ? OtlpSerialization.layerJson : OtlpSerialization.layerProtobuf),
+      Layer.provide(FetchHttpClient.layer),
+      Layer.merge(Layer.succeed(Exporting, true))
+    )
+  }))
+
+/** To be put around all that is to be heard of: it brings the tracer and a logger beside those that there are. */
+export const layer: Layer.Layer<never> = Layer.unwrap(Effect.gen(function*() {
+  const provider = withoutEmpty(yield* ConfigProvider.ConfigProvider)
+  const { defaults, exporting, protocol } = yield* asked.pipe(
+    Effect.provideService(ConfigProvider.ConfigProvider, provider)
+  )
+  if (!exporting) return untraced
+  return exporters(protocol).pipe(
+    Layer.provide(Layer.succeed(ConfigProvider.ConfigProvider, ConfigProvider.orElse(provider, defaults))),
+    Layer.merge(untraced)
+  )
+})).pipe(
+  Layer.catchCause((cause) => Layer.unwrap(Effect.as(Effect.logWarning("telemetry is off", cause), untraced)))
+)
