@@ -128,7 +128,7 @@ export const Message = Codec.named(
     /** Shown to the user as it is, always. */
     Next: [0x6f6c6d67, Codec.struct({ text: Codec.bytes })],
     /** Asks for up to `count` bytes of what the client uploads; see `Pulled`. */
-    Read: [0x64617461, Codec.struct({ count: Codec.upTo(2 ** 32 - 1) })],
+    Read: [0x64617461, Codec.struct({ count: Codec.u32 })],
     /** Done: the response follows. */
     Last: [0x616c7473, Codec.struct({})],
     Error: [0x63787470, FailureFields],

@@ -5,7 +5,7 @@
  * a layout that was replaced converts to the new one's value, so that nobody above asks for versions.
  */
 import { Schema } from "effect"
-import { type Codec, type Pull, refine, upTo, type Version, WireError } from "./Codec.ts"
+import { type Codec, type Pull, refine, u32, type Version, WireError } from "./Codec.ts"
 
 /** A condition on what was agreed, and how the docs say it. */
 export interface When {
@@ -42,6 +42,31 @@ export const layouts = <A>(when: When, then: Codec<A>, otherwise: Codec<A>): Cod
   decode: (agreed) => (when.holds(agreed) ? then : otherwise).decode(agreed)
 })
 
+/**
+ * Two layouts of different values. Whoever encodes gives the values of the one that was agreed on:
+ * what the other lacks cannot be made up here.
+ */
+export const dialects = <A, B>(when: When, then: Codec<A>, otherwise: Codec<B>): Codec<A | B> => {
+  const pick = (agreed: Version) => when.holds(agreed) ? then : otherwise
+  return {
+    schema: Schema.Union([then.schema, otherwise.schema]),
+    grammar: `${then.grammar}  -- ${when.label}\n${otherwise.grammar}  -- otherwise`,
+    // The contract above: the value is of the type that the picked codec has.
+    encode: (value, agreed) => pick(agreed).encode(value as A & B, agreed),
+    *decode(agreed) {
+      return yield* pick(agreed).decode(agreed)
+    }
+  }
+}
+
+/** In the layout of `version`, whatever was agreed on. */
+export const pinned = <A>(version: Version, self: Codec<A>): Codec<A> => ({
+  schema: self.schema,
+  grammar: `${self.grammar}  -- as in ${printVersion(version)}`,
+  encode: (value) => self.encode(value, version),
+  decode: () => self.decode(version)
+})
+
 /** Always the same bytes, which carry no value. */
 export const exactly = <A extends bigint | number | string>(self: Codec<A>, value: A): Codec<null> =>
   refine(self, {
@@ -65,7 +90,7 @@ export const enumeration = <const Names extends Record<string, number>>(names: N
   const entries = Object.entries(names)
   // `Object.entries` forgets that the keys are those of `Names`.
   const byCode = new Map(entries.map(([name, code]) => [code, name as keyof Names & string]))
-  return refine(upTo(2 ** 32 - 1), {
+  return refine(u32, {
     grammar: entries.map(([name, code]) => `${code} ${name}`).join(" | "),
     schema: Schema.Literals([...byCode.values()]),
     to: (name) => names[name]!,
@@ -86,7 +111,6 @@ export const tagged = <const Cases extends Record<string, readonly [code: number
   const entries = Object.entries(cases)
   const byCode = new Map(entries.map(([tag, [code, fields]]) => [code, { tag, fields }]))
   const printCode = (code: number) => code > 0xffff ? `0x${code.toString(16)}` : `${code}`
-  const code = upTo(2 ** 32 - 1)
   return {
     // Each case's schema has the fields of its codec, and so the type `Case` says.
     schema: Schema.Union(entries.map(([tag, [, { schema }]]) => withTag(tag, schema))) as any,
@@ -96,11 +120,11 @@ export const tagged = <const Cases extends Record<string, readonly [code: number
     }).join("\n"),
     *encode(value, version) {
       const [number, fields] = cases[value._tag]!
-      yield* code.encode(number, version)
+      yield* u32.encode(number, version)
       yield* fields.encode(value, version)
     },
     *decode(version): Pull<Case<Cases>> {
-      const number = yield* code.decode(version)
+      const number = yield* u32.decode(version)
       const found = byCode.get(number)
       if (found === undefined) {
         throw new WireError({ expected: `one of ${[...byCode.keys()].map(printCode).join(", ")}`, found: printCode(number) })
