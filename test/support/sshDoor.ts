@@ -1,0 +1,188 @@
+/**
+ * A door on a free port with a key of its own, and OpenSSH as its client.
+ *
+ * The session behind it does what its `DO` variable says, so that one door serves every test:
+ *
+ *     echo          sends back what comes, then ends
+ *     take          reads to the end, then says on stdout how much it was
+ *     give N        sends N bytes
+ *     both N        sends N bytes to each of stdout and stderr, by turns
+ *     stall         reads nothing until the client has gone
+ *     status N      ends with that status
+ *     environment   says what else was set
+ *     die           has a defect
+ */
+import { Context, Effect, Layer, type Scope } from "effect"
+import * as childProcess from "node:child_process"
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import type { Channel, ChannelClosed } from "../../src/actors/session/Channel.ts"
+import { Account, AccountId, AccountName } from "../../src/domain/Account.ts"
+import { ViewId } from "../../src/domain/View.ts"
+import { Authentication } from "../../src/ssh/Authentication.ts"
+import type { Limits } from "../../src/ssh/Limits.ts"
+import { SshServer } from "../../src/ssh/SshServer.ts"
+
+const chunk = new Uint8Array(65536).fill(120)
+
+const give = Effect.fnUntraced(function* (count: number, write: Channel["write"]) {
+  for (let left = count; left > 0;) {
+    const bytes = chunk.subarray(0, Math.min(left, chunk.length))
+    yield* write(bytes)
+    left -= bytes.length
+  }
+})
+
+const take = Effect.fnUntraced(function* (
+  channel: Channel,
+  each: (bytes: Uint8Array) => Effect.Effect<void, ChannelClosed>
+) {
+  let count = 0
+  while (true) {
+    const bytes = yield* channel.input.peek
+    if (bytes.length === 0) return count
+    yield* each(bytes)
+    count += bytes.length
+    channel.input.advance(bytes.length)
+  }
+})
+
+/** Bytes `i * step mod 251`, so that what is lost, doubled or out of order shows. */
+export const pattern = (count: number, step: number, from = 0) =>
+  Uint8Array.from({ length: count }, (_, index) => ((from + index) * step) % 251)
+
+const perform = Effect.fnUntraced(
+  function* (channel: Channel, observe: (event: string) => void) {
+    const say = (text: string) => channel.write(new TextEncoder().encode(text))
+    const [verb, argument = "0"] = (channel.environment.get("DO") ?? "echo").split(" ")
+    switch (verb) {
+      case "echo":
+        yield* take(channel, channel.write)
+        return 0
+      case "take":
+        yield* say(`${yield* take(channel, () => Effect.void)}\n`)
+        return 0
+      case "give":
+        yield* give(Number(argument), channel.write)
+        return 0
+      case "both":
+        for (let sent = 0; sent < Number(argument); sent += 50_000) {
+          yield* channel.write(pattern(50_000, 7, sent))
+          yield* channel.writeError(pattern(50_000, 11, sent))
+        }
+        return 0
+      case "stall":
+        observe("stalled")
+        yield* channel.closed
+        observe("closed")
+        return 0
+      case "status":
+        return Number(argument)
+      case "environment":
+        yield* say(JSON.stringify([...channel.environment].filter(([name]) => name !== "DO").sort()))
+        return 0
+      case "die":
+        return yield* Effect.die(new Error("as asked"))
+      default:
+        return 1
+    }
+  },
+  (session, _channel, observe) =>
+    Effect.catch(session, (error) => {
+      observe(error.detail)
+      return Effect.succeed(1)
+    }).pipe(Effect.onInterrupt(() => Effect.sync(() => observe("interrupted"))))
+)
+
+export interface Door {
+  readonly port: number
+  /** What sessions have gone through, in order. */
+  readonly observed: ReadonlyArray<string>
+  /** Arguments of `ssh`, up to the host. */
+  readonly ssh: (...options: ReadonlyArray<string>) => Array<string>
+  readonly directory: string
+}
+
+const keygen = (file: string) =>
+  childProcess.execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", file])
+
+const blobOf = (file: string) => Buffer.from(fs.readFileSync(`${file}.pub`, "utf8").split(" ")[1]!, "base64")
+
+export const open = Effect.fnUntraced(function* (
+  limits: Partial<Limits> = {}
+): Effect.fn.Return<Door, never, Scope.Scope> {
+  const directory = yield* Effect.acquireRelease(
+    Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "drover-ssh-"))),
+    (directory) => Effect.sync(() => fs.rmSync(directory, { recursive: true, force: true }))
+  )
+  const file = (name: string) => path.join(directory, name)
+  for (const name of ["host", "client", "stranger"]) keygen(file(name))
+  const known = blobOf(file("client"))
+  const account = new Account({ id: AccountId.make("0"), name: AccountName.make("test"), view: ViewId.make("0") })
+  const observed: Array<string> = []
+  const layer = SshServer.layer({
+    host: "127.0.0.1",
+    port: 0,
+    hostKey: fs.readFileSync(file("host"), "utf8"),
+    handler: (_, channel) => perform(channel, (event) => void observed.push(event)),
+    limits
+  }).pipe(
+    Layer.provide(
+      Layer.succeed(Authentication, {
+        findByKey: (publicKey) => Effect.succeed(known.equals(publicKey) ? account : null)
+      })
+    )
+  )
+  const { port } = Context.get(yield* Effect.orDie(Layer.build(layer)), SshServer)
+  fs.writeFileSync(file("known_hosts"), `[127.0.0.1]:${port} ${fs.readFileSync(file("host.pub"), "utf8")}`)
+  return {
+    port,
+    observed,
+    directory,
+    ssh: (...options) => [
+      "ssh",
+      "-T",
+      "-F",
+      "none",
+      "-p",
+      `${port}`,
+      "-i",
+      file("client"),
+      "-o",
+      "IdentitiesOnly=yes",
+      "-o",
+      "BatchMode=yes",
+      "-o",
+      `UserKnownHostsFile=${file("known_hosts")}`,
+      "-o",
+      "StrictHostKeyChecking=yes",
+      "-o",
+      "GlobalKnownHostsFile=none",
+      ...options,
+      "127.0.0.1"
+    ]
+  }
+})
+
+export interface Ended {
+  /** Null if a signal ended it. */
+  readonly status: number | null
+  readonly out: Buffer
+  readonly err: Buffer
+}
+
+/** Runs a command to its end; interrupting kills it. `input` is followed by the end of input. */
+export const run = (argv: ReadonlyArray<string>, input: Uint8Array = new Uint8Array(0)): Effect.Effect<Ended> =>
+  Effect.callback((resume) => {
+    const child = childProcess.spawn(argv[0]!, argv.slice(1), { stdio: "pipe" })
+    const out: Array<Buffer> = []
+    const err: Array<Buffer> = []
+    child.stdout.on("data", (bytes: Buffer) => out.push(bytes))
+    child.stderr.on("data", (bytes: Buffer) => err.push(bytes))
+    // A command may end without having read what it was given.
+    child.stdin.on("error", () => {})
+    child.stdin.end(input)
+    child.on("close", (status) => resume(Effect.succeed({ status, out: Buffer.concat(out), err: Buffer.concat(err) })))
+    return Effect.sync(() => child.kill("SIGKILL"))
+  })
