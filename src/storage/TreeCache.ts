@@ -8,7 +8,12 @@ import { Context, type Effect, type Scope } from "effect"
 import type { Sha256 } from "../protocol/nix/Hash.ts"
 import type { StorageError } from "./StorageError.ts"
 
-export class TreeCache extends Context.Service<TreeCache, {
-  /** Absolute paths, one for each hash, in its order. */
-  readonly checkout: (narHashes: ReadonlyArray<Sha256>) => Effect.Effect<ReadonlyArray<string>, StorageError, Scope.Scope>
-}>()("drover/storage/TreeCache") {}
+export class TreeCache extends Context.Service<
+  TreeCache,
+  {
+    /** Absolute paths, one for each hash, in its order. */
+    readonly checkout: (
+      narHashes: ReadonlyArray<Sha256>
+    ) => Effect.Effect<ReadonlyArray<string>, StorageError, Scope.Scope>
+  }
+>()("drover/storage/TreeCache") {}

@@ -1,0 +1,250 @@
+/**
+ * The record of builds: who asked, what was tried, how it ended.
+ *
+ * A write about an attempt counts only while that attempt is its build's current one and has not ended; a write about
+ * a build only while it has not ended. A late one changes nothing and is told so. The database guarantees that what
+ * has ended has an end, and that a build has at most one attempt running.
+ */
+import { Context, Effect, Layer, Option, Schema } from "effect"
+import { SqlClient, SqlSchema, type Statement } from "effect/sql"
+import type { AccountId } from "../domain/Account.ts"
+import { type AttemptId, Backend, Outcome, type Usage } from "../domain/Attempt.ts"
+import { BuildId } from "../domain/BuildId.ts"
+import type { Sha256 } from "../protocol/nix/Hash.ts"
+import { storeDir, StorePath } from "../protocol/nix/StorePath.ts"
+import { fromSql, StorageError } from "./StorageError.ts"
+
+export const BuildState = Schema.Literals(["queued", "building", "importing", "succeeded", "failed", "cancelled"])
+export type BuildState = typeof BuildState.Type
+
+/** Whether a write counted, or came when somebody else's word was already the last. */
+export type Written = "written" | "superseded"
+
+/** Bytes and counts beyond 2^53 do not occur; PostgreSQL hands the times over as dates. */
+const Attempt = Schema.Struct({
+  sandbox: Backend,
+  startedAt: Schema.String,
+  endedAt: Schema.NullOr(Schema.String),
+  outcome: Schema.NullOr(Outcome),
+  cores: Schema.Int,
+  memoryBytes: Schema.Int
+})
+
+/** A build as `builds list --json` prints it. Times are ISO 8601 in UTC. */
+export class BuildRecord extends Schema.Class<BuildRecord>("drover/BuildRecord")({
+  id: Schema.String,
+  /** Absolute, as the client called it. */
+  derivation: Schema.String,
+  system: Schema.String,
+  state: BuildState,
+  /** Names of those who waited for it, in the order in which they came. */
+  accounts: Schema.Array(Schema.String),
+  /** The build whose result answered this one; null when it was built. */
+  reusedFrom: Schema.NullOr(Schema.String),
+  /** In the order in which they were made. */
+  attempts: Schema.Array(Attempt)
+}) {}
+
+export interface NewBuild {
+  /** A UUIDv7. */
+  readonly id: string
+  readonly identity: BuildId
+  readonly derivation: StorePath
+  readonly name: string
+  readonly system: string
+  readonly account: AccountId
+}
+
+export interface NewAttempt {
+  readonly id: AttemptId
+  readonly sandbox: Backend
+  readonly epoch: number
+  readonly versions: { readonly [part: string]: string }
+  readonly cores: number
+  readonly memoryBytes: number
+}
+
+export interface AttemptEnd {
+  readonly outcome: Outcome
+  /** For people: the exit status, the signal, the rule that was broken. */
+  readonly detail: string
+  readonly usage: Usage
+  readonly logBytes: number
+}
+
+export interface BuildEnd {
+  readonly state: "succeeded" | "failed" | "cancelled"
+  /** Nix's own word: `Built`, `PermanentFailure`. */
+  readonly status: string
+  /** Empty on success. */
+  readonly message: string
+  /** The hash tells which object of that path the build made. */
+  readonly outputs: ReadonlyArray<{ readonly name: string; readonly path: StorePath; readonly narHash: Sha256 }>
+}
+
+export class BuildRepository extends Context.Service<
+  BuildRepository,
+  {
+    /** A new build, queued, waited for by this account. */
+    readonly create: (build: NewBuild) => Effect.Effect<void, StorageError>
+    /** Notes that a further account waits for it. */
+    readonly join: (build: string, account: AccountId) => Effect.Effect<void, StorageError>
+    readonly setState: (
+      build: string,
+      state: "queued" | "building" | "importing"
+    ) => Effect.Effect<Written, StorageError>
+    /** Makes this the current attempt, and the build `building`. One that still ran is lost. */
+    readonly beginAttempt: (build: string, attempt: NewAttempt) => Effect.Effect<Written, StorageError>
+    readonly endAttempt: (attempt: AttemptId, end: AttemptEnd) => Effect.Effect<Written, StorageError>
+    readonly finish: (build: string, end: BuildEnd) => Effect.Effect<Written, StorageError>
+    /** Newest first. */
+    readonly list: (options: { readonly limit: number }) => Effect.Effect<ReadonlyArray<BuildRecord>, StorageError>
+    readonly find: (build: string) => Effect.Effect<Option.Option<BuildRecord>, StorageError>
+    /** For the start of a server: whatever the last one left running is over. Counts what it ended. */
+    readonly interrupted: Effect.Effect<{ readonly builds: number; readonly attempts: number }, StorageError>
+  }
+>()("drover/storage/BuildRepository") {
+  static readonly layer = Layer.effect(
+    BuildRepository,
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+
+      const create = Effect.fn("BuildRepository.create")(
+        function* ({ account, derivation, id, identity, name, system }: NewBuild) {
+          yield* sql`
+            insert into build (id, identity, derivation, name, system)
+            values (${id}, ${Buffer.from(identity, "hex")}, ${derivation}, ${name}, ${system})`
+          yield* sql`insert into build_account (build, account) values (${id}, ${account})`
+        },
+        sql.withTransaction,
+        Effect.catchTag("SqlError", fromSql("recording a build").SqlError)
+      )
+
+      const join = Effect.fn("BuildRepository.join")(
+        (build: string, account: AccountId) => sql`
+          insert into build_account (build, account) values (${build}, ${account}) on conflict do nothing`,
+        Effect.asVoid,
+        Effect.catchTag("SqlError", fromSql("recording who waits for a build").SqlError)
+      )
+
+      const setState = Effect.fn("BuildRepository.setState")(
+        (build: string, state: BuildState) => sql`
+          update build set state = ${state} where id = ${build} and ended_at is null returning id`,
+        Effect.map(writtenIfAny),
+        Effect.catchTag("SqlError", fromSql("recording the state of a build").SqlError)
+      )
+
+      const beginAttempt = Effect.fn("BuildRepository.beginAttempt")(
+        function* (build: string, attempt: NewAttempt) {
+          // Taken before anything is changed: whoever ends the build at this moment comes first or waits.
+          const open = yield* sql`select id from build where id = ${build} and ended_at is null for update`
+          if (open.length === 0) return "superseded" as const
+          yield* sql`update attempt set ended_at = now(), outcome = 'lost' where build = ${build} and ended_at is null`
+          yield* sql`
+            insert into attempt (id, build, ordinal, sandbox, epoch, versions, cores, memory_bytes)
+            select ${attempt.id}::uuid, ${build}::uuid, 1 + count(*), ${attempt.sandbox}, ${attempt.epoch},
+              ${JSON.stringify(attempt.versions)}::text::jsonb, ${attempt.cores}, ${attempt.memoryBytes}::bigint
+            from attempt where build = ${build}`
+          yield* sql`
+            update build set state = 'building', current_attempt = ${attempt.id}, started_at = coalesce(started_at, now())
+            where id = ${build}`
+          return "written" as const
+        },
+        sql.withTransaction,
+        Effect.catchTag("SqlError", fromSql("recording an attempt").SqlError)
+      )
+
+      const endAttempt = Effect.fn("BuildRepository.endAttempt")(
+        (attempt: AttemptId, { detail, logBytes, outcome, usage }: AttemptEnd) => sql`
+          update attempt set ended_at = now(), outcome = ${outcome}, detail = ${detail},
+            cpu_user_microseconds = ${usage.cpuUserMicroseconds}::bigint,
+            cpu_system_microseconds = ${usage.cpuSystemMicroseconds}::bigint,
+            memory_peak_bytes = ${usage.memoryPeakBytes}::bigint, log_bytes = ${logBytes}::bigint
+          from build
+          where attempt.id = ${attempt} and attempt.ended_at is null
+            and build.id = attempt.build and build.current_attempt = attempt.id and build.ended_at is null
+          returning attempt.id`,
+        Effect.map(writtenIfAny),
+        Effect.catchTag("SqlError", fromSql("recording the end of an attempt").SqlError)
+      )
+
+      const finish = Effect.fn("BuildRepository.finish")(
+        function* (build: string, { message, outputs, state, status }: BuildEnd) {
+          const ended = yield* sql`
+            update build set state = ${state}, status = ${status}, message = ${message}, ended_at = now()
+            where id = ${build} and ended_at is null returning id`
+          if (ended.length === 0) return "superseded" as const
+          // What still runs when the build has its answer is nobody's any more.
+          yield* sql`
+            update attempt set ended_at = now(), outcome = 'cancelled' where build = ${build} and ended_at is null`
+          if (outputs.length > 0) {
+            yield* sql`
+              insert into build_output (build, name, path, nar_hash)
+              select ${build}::uuid, name, path, decode(nar_hash, 'hex') from unnest(
+                ${outputs.map(({ name }) => name)}::text[],
+                ${outputs.map(({ path }) => path)}::text[],
+                ${outputs.map(({ narHash }) => narHash)}::text[]
+              ) as output(name, path, nar_hash)`
+          }
+          return "written" as const
+        },
+        sql.withTransaction,
+        Effect.catchTag("SqlError", fromSql("recording the end of a build").SqlError)
+      )
+
+      const records = (builds: Statement.Fragment) => sql`
+        select id::text, ${`${storeDir}/`}::text || derivation as derivation, system, state, reused_from::text as "reusedFrom",
+          array(
+            select account.name from build_account join account on account.id = account
+            where build = build.id order by joined_at, account.id
+          ) as accounts,
+          coalesce((
+            select jsonb_agg(jsonb_build_object(
+              'sandbox', sandbox, 'startedAt', ${iso(sql, "started_at")}, 'endedAt', ${iso(sql, "ended_at")},
+              'outcome', outcome, 'cores', cores, 'memoryBytes', memory_bytes
+            ) order by ordinal)
+            from attempt where attempt.build = build.id
+          ), '[]') as attempts
+        from build ${builds}`
+
+      const selectNewest = SqlSchema.findAll({
+        Request: Schema.Int,
+        Result: BuildRecord,
+        execute: (limit) => records(sql`order by created_at desc, id desc limit ${limit}`)
+      })
+      const list = Effect.fn("BuildRepository.list")(
+        ({ limit }: { readonly limit: number }) => selectNewest(limit),
+        Effect.catchTags(fromSql("listing builds"))
+      )
+
+      const selectOne = SqlSchema.findOneOption({
+        Request: Schema.String,
+        Result: BuildRecord,
+        execute: (build) => records(sql`where id = ${build}`)
+      })
+      const find = Effect.fn("BuildRepository.find")(selectOne, Effect.catchTags(fromSql("finding a build")))
+
+      const interrupted = Effect.gen(function* () {
+        const attempts = yield* sql`
+          update attempt set ended_at = now(), outcome = 'lost', detail = 'the server ended'
+          where ended_at is null returning id`
+        const builds = yield* sql`
+          update build set state = 'cancelled', status = 'MiscFailure', message = 'the server ended', ended_at = now()
+          where ended_at is null returning id`
+        return { attempts: attempts.length, builds: builds.length }
+      }).pipe(
+        sql.withTransaction,
+        Effect.catchTag("SqlError", fromSql("ending interrupted builds").SqlError),
+        Effect.withSpan("BuildRepository.interrupted")
+      )
+
+      return { create, join, setState, beginAttempt, endAttempt, finish, list, find, interrupted }
+    })
+  )
+}
+
+const writtenIfAny = (rows: ReadonlyArray<unknown>): Written => (rows.length > 0 ? "written" : "superseded")
+
+/** A time in the spelling of `Date.toISOString`. */
+const iso = (sql: SqlClient.SqlClient, column: string): Statement.Fragment =>
+  sql`to_char(${sql(column)} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`

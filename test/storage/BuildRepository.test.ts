@@ -1,0 +1,181 @@
+import { assert, layer } from "@effect/vitest"
+import { Effect, Layer, Option } from "effect"
+import { SecureRandom } from "effect/crypto"
+import { type AttemptId, AttemptId as Id } from "../../src/domain/Attempt.ts"
+import { BuildId } from "../../src/domain/BuildId.ts"
+import { AccountRepository } from "../../src/storage/AccountRepository.ts"
+import { type AttemptEnd, type BuildEnd, BuildRepository } from "../../src/storage/BuildRepository.ts"
+import { TestDatabase } from "../support/postgres.ts"
+import { addNars, freshAccount, info, narHash, path } from "../support/store.ts"
+
+const Repositories = Layer.merge(BuildRepository.layer, AccountRepository.layer).pipe(
+  Layer.provideMerge(TestDatabase),
+  Layer.provideMerge(SecureRandom.layerWebCrypto)
+)
+
+const uuid = Effect.flatMap(SecureRandom.SecureRandom, ({ uuidV7 }) => uuidV7())
+const hello = path("a", "hello.drv")
+
+/** A new build, and the account that waits for it. */
+const newBuild = Effect.gen(function* () {
+  const builds = yield* BuildRepository
+  const account = yield* freshAccount
+  const id = yield* uuid
+  const identity = BuildId.make("ab".repeat(32))
+  yield* builds.create({ id, identity, derivation: hello, name: "hello", system: "x86_64-linux", account: account.id })
+  return { id, account }
+})
+
+const newAttempt = Effect.fnUntraced(function* (build: string) {
+  const builds = yield* BuildRepository
+  const id = Id.make(yield* uuid)
+  const written = yield* builds.beginAttempt(build, {
+    id,
+    sandbox: "process",
+    epoch: 1,
+    versions: { executor: "1" },
+    cores: 2,
+    memoryBytes: 11 * 2 ** 30
+  })
+  return { id, written }
+})
+
+const end = (outcome: AttemptEnd["outcome"]): AttemptEnd => ({
+  outcome,
+  detail: "",
+  usage: { cpuUserMicroseconds: 1, cpuSystemMicroseconds: null, memoryPeakBytes: 2 ** 33 },
+  logBytes: 7
+})
+const success: BuildEnd = { state: "succeeded", status: "Built", message: "", outputs: [] }
+const failure: BuildEnd = { state: "failed", status: "PermanentFailure", message: "exit 1", outputs: [] }
+
+const record = Effect.fnUntraced(function* (build: string) {
+  return Option.getOrThrow(yield* (yield* BuildRepository).find(build))
+})
+const outcomes = (build: string) => Effect.map(record(build), ({ attempts }) => attempts.map(({ outcome }) => outcome))
+
+layer(Repositories)("BuildRepository", (it) => {
+  it.effect("tells of a build from its queue to its end", () =>
+    Effect.gen(function* () {
+      const builds = yield* BuildRepository
+      const { account, id } = yield* newBuild
+      const other = yield* freshAccount
+      assert.deepStrictEqual(
+        { ...(yield* record(id)) },
+        {
+          id,
+          derivation: `/nix/store/${hello}`,
+          system: "x86_64-linux",
+          state: "queued",
+          accounts: [account.name],
+          reusedFrom: null,
+          attempts: []
+        }
+      )
+
+      const attempt = yield* newAttempt(id)
+      yield* builds.join(id, other.id)
+      yield* builds.join(id, other.id)
+      const running = yield* record(id)
+      const out = info(path("b", "hello"), [], "hello")
+      yield* addNars([out])
+      yield* builds.setState(id, "importing")
+      assert.strictEqual(yield* builds.endAttempt(attempt.id, end("succeeded")), "written")
+      const outputs = [{ name: "out", path: out.path, narHash: narHash("hello") }]
+      assert.strictEqual(yield* builds.finish(id, { ...success, outputs }), "written")
+
+      assert.deepInclude(running, { state: "building", accounts: [account.name, other.name] })
+      assert.deepInclude(running.attempts[0], {
+        sandbox: "process",
+        endedAt: null,
+        outcome: null,
+        cores: 2,
+        memoryBytes: 11 * 2 ** 30
+      })
+      const ended = yield* record(id)
+      assert.strictEqual(ended.state, "succeeded")
+      assert.strictEqual(ended.attempts[0]?.outcome, "succeeded")
+      const { endedAt, startedAt } = ended.attempts[0]!
+      assert.strictEqual(new Date(startedAt).toISOString(), startedAt)
+      assert.strictEqual(new Date(endedAt!).toISOString(), endedAt)
+    })
+  )
+
+  it.effect("lists the newest first, and no more than asked for", () =>
+    Effect.gen(function* () {
+      const builds = yield* BuildRepository
+      const first = yield* newBuild
+      const second = yield* newBuild
+
+      const listed = yield* builds.list({ limit: 2 })
+
+      assert.deepStrictEqual(
+        listed.map(({ id }) => id),
+        [second.id, first.id]
+      )
+    })
+  )
+
+  it.effect("does not believe an attempt that another has followed", () =>
+    Effect.gen(function* () {
+      const builds = yield* BuildRepository
+      const { id } = yield* newBuild
+      const late = yield* newAttempt(id)
+      const current = yield* newAttempt(id)
+
+      assert.strictEqual(yield* builds.endAttempt(late.id, end("succeeded")), "superseded")
+
+      assert.deepStrictEqual(yield* outcomes(id), ["lost", null])
+      assert.strictEqual(yield* builds.endAttempt(current.id, end("failed")), "written")
+      assert.deepStrictEqual(yield* outcomes(id), ["lost", "failed"])
+    })
+  )
+
+  it.effect("takes the first end of an attempt and of a build, and begins nothing after it", () =>
+    Effect.gen(function* () {
+      const builds = yield* BuildRepository
+      const { id } = yield* newBuild
+      const attempt = yield* newAttempt(id)
+      yield* builds.endAttempt(attempt.id, end("failed"))
+      yield* builds.finish(id, failure)
+
+      assert.strictEqual(yield* builds.endAttempt(attempt.id, end("succeeded")), "superseded")
+      assert.strictEqual(yield* builds.finish(id, success), "superseded")
+      assert.strictEqual(yield* builds.setState(id, "importing"), "superseded")
+      assert.strictEqual((yield* newAttempt(id)).written, "superseded")
+
+      assert.strictEqual((yield* record(id)).state, "failed")
+      assert.deepStrictEqual(yield* outcomes(id), ["failed"])
+    })
+  )
+
+  it.effect("knows nothing of an attempt that never began", () =>
+    Effect.gen(function* () {
+      const builds = yield* BuildRepository
+      const never: AttemptId = Id.make(yield* uuid)
+
+      assert.strictEqual(yield* builds.endAttempt(never, end("succeeded")), "superseded")
+    })
+  )
+
+  it.effect("ends whatever the last server left running", () =>
+    Effect.gen(function* () {
+      const builds = yield* BuildRepository
+      yield* builds.interrupted
+      const queued = yield* newBuild
+      const running = yield* newBuild
+      const ended = yield* newBuild
+      yield* newAttempt(running.id)
+      yield* newAttempt(ended.id)
+      yield* builds.finish(ended.id, failure)
+
+      assert.deepStrictEqual(yield* builds.interrupted, { builds: 2, attempts: 1 })
+
+      assert.strictEqual((yield* record(queued.id)).state, "cancelled")
+      assert.strictEqual((yield* record(running.id)).state, "cancelled")
+      assert.deepStrictEqual(yield* outcomes(running.id), ["lost"])
+      assert.strictEqual((yield* record(ended.id)).state, "failed")
+      assert.deepStrictEqual(yield* builds.interrupted, { builds: 0, attempts: 0 })
+    })
+  )
+})
