@@ -1,0 +1,60 @@
+/**
+ * What `npm start`, `npm test` and the other scripts run: brings what is missing, then starts what was asked for.
+ *
+ *   node bootstrap.mjs start|test|check|bench|drover [--no-install] [ARGUMENT]…
+ *
+ * Plain JavaScript without dependencies, since it runs before any are there and on whichever Node the system has,
+ * 18 or newer. What it sets up, it sets up once: each step knows by looking whether it is done. It asks nothing, and
+ * it starts and changes no service of the machine.
+ */
+import { readFileSync } from "node:fs"
+import path from "node:path"
+import { node24, root } from "./bootstrap/place.mjs"
+import { refuse, Refusal } from "./bootstrap/say.mjs"
+import { runInPlace, serve } from "./bootstrap/child.mjs"
+import { setUp } from "./bootstrap/steps.mjs"
+import { bench, check, test } from "./bootstrap/verify.mjs"
+
+const commands = {
+  /** The server. Its options are its own, and shown without setting anything up. */
+  async start(args, install) {
+    if (args.includes("--help")) {
+      process.stdout.write(readFileSync(path.join(root, "docs/operating/options.txt"), "utf8"))
+      return 0
+    }
+    await setUp("start", install)
+    return serve([node24, path.join(root, "src/cli/start.ts"), ...args])
+  },
+
+  /** The operator's commands against a running server, which has set up what they need. */
+  drover: (args) => runInPlace([node24, path.join(root, "src/cli/drover.ts"), ...args]),
+
+  async check(_args, install) {
+    await setUp("check", install)
+    return check()
+  },
+
+  async test(args, install) {
+    await setUp("test", install)
+    return test(args)
+  },
+
+  async bench(args, install) {
+    await setUp("bench", install)
+    return bench(args)
+  }
+}
+
+const [name, ...rest] = process.argv.slice(2)
+const install = !rest.includes("--no-install")
+try {
+  if (!Object.hasOwn(commands, name ?? "")) {
+    refuse(`expected one of ${Object.keys(commands).join(", ")}, found ${JSON.stringify(name ?? "")}`)
+  }
+  process.exitCode = await commands[name](rest.filter((word) => word !== "--no-install"), install)
+} catch (error) {
+  // Anything else is a bug here, and its stack is what its reader needs.
+  if (!(error instanceof Refusal)) throw error
+  process.stderr.write(`drover: ${error.message}\n`)
+  process.exitCode = error.status
+}

@@ -1,0 +1,92 @@
+/**
+ * What has to be there for each purpose, in order: a step says by looking whether it is done, and does it if not.
+ *
+ * Looking is cheap, tens of milliseconds for all of them, so there is no mark that could be wrong about what somebody
+ * removed. Where the result of a step does not show what it was made from, it keeps the hash of that beside it.
+ */
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import path from "node:path"
+import { busybox } from "./busybox.mjs"
+import { executor } from "./executor.mjs"
+import { npmPackages } from "./packages.mjs"
+import { build } from "./place.mjs"
+import { postgres } from "./postgres.mjs"
+import { progress, refuse, say } from "./say.mjs"
+import { ssh2 } from "./ssh2.mjs"
+import { bring, missing, sshd } from "./system.mjs"
+
+const running = { programs: ["compiler", "make", "python"], steps: [ssh2, postgres, busybox, executor] }
+const nixClient = ["nix", "ssh"]
+
+/** By purpose: programs of the system, and steps in order. `start` takes only what running needs. */
+const needs = {
+  start: { programs: running.programs, steps: [npmPackages({ dev: false }), ...running.steps] },
+  check: { programs: [], steps: [npmPackages({ dev: true })] },
+  test: { programs: [...running.programs, ...nixClient], steps: [npmPackages({ dev: true }), ...running.steps] },
+  bench: { programs: [...running.programs, ...nixClient], steps: [npmPackages({ dev: true }), ...running.steps, sshd] }
+}
+
+/** Brings everything that `purpose` needs and is not there. */
+export const setUp = async (purpose, install) => {
+  if (process.platform !== "linux" || !["x64", "arm64"].includes(process.arch)) {
+    refuse(`expected Linux on x64 or arm64, found ${process.platform} on ${process.arch}`)
+  }
+  const { programs, steps } = needs[purpose]
+  const fetched = steps.flatMap((step) => step.fetches?.() ?? [])
+  const absent = missing(programs)
+  if (!install && absent.length + fetched.length > 0) {
+    refuse(`needs the packages ${[...absent, ...fetched].join(" ")}; nothing was installed`)
+  }
+  if (absent.length === 0 && steps.every((step) => step.isDone())) return
+
+  const release = await lock()
+  try {
+    await bring(absent, fetched)
+    for (const step of steps) {
+      // Asked again each time: an earlier step may have undone or done it.
+      if (!step.isDone()) await progress(step.name, step.run)
+    }
+  } finally {
+    release()
+  }
+}
+
+const isAlive = (pid) => {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return error.code === "EPERM"
+  }
+}
+
+/** Two set-ups at once would tear at the same files: the second waits until the first is through, or gone. */
+const lock = async () => {
+  mkdirSync(build, { recursive: true })
+  const file = path.join(build, "setup.lock")
+  for (let told = false;; told = true) {
+    try {
+      writeFileSync(file, String(process.pid), { flag: "wx" })
+      const release = () => rmSync(file, { force: true })
+      return release
+    } catch (error) {
+      if (error.code === "EACCES") refuse(`expected to be able to write ${build}; it belongs to another user`)
+      if (error.code !== "EEXIST") throw error
+    }
+    const holder = Number(readHolder(file))
+    if (!(holder > 0) || !isAlive(holder)) {
+      rmSync(file, { force: true })
+      continue
+    }
+    if (!told) say(`waiting for the set-up that process ${holder} is at`)
+    await new Promise((resolve) => setTimeout(resolve, 200))
+  }
+}
+
+const readHolder = (file) => {
+  try {
+    return readFileSync(file, "utf8")
+  } catch {
+    return ""
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * Programs of the operating system: looked for on the PATH, brought by apt where they are missing.
+ *
+ * apt is kept from removing anything and from starting what it installs. A package whose installing would enable a
+ * service (an SSH server), or push out another (a second busybox), is fetched and unpacked under `build/` instead.
+ */
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import path from "node:path"
+import { run } from "./child.mjs"
+import { build, findProgram, toolEnvironment } from "./place.mjs"
+import { progress, refuse, say } from "./say.mjs"
+
+/** What is needed, the programs that show that it is there, and Debian's package. */
+const known = {
+  // Debian's gcc alone comes without the C library's headers, which g++ asks for.
+  compiler: { programs: ["gcc", "g++"], package: "g++" },
+  make: { programs: ["make"], package: "make" },
+  python: { programs: ["python3"], package: "python3" },
+  nix: { programs: ["nix", "nix-build", "nix-store"], package: "nix-bin" },
+  ssh: { programs: ["ssh", "ssh-keygen"], package: "openssh-client" },
+  // Gives a user other than root the range of user ids that the sandboxes need.
+  uidmap: { programs: ["newuidmap", "newgidmap"], package: "uidmap" }
+}
+
+/** The packages of those that are not there. */
+export const missing = (names) =>
+  [...names, ...(process.getuid() === 0 ? [] : ["uidmap"])]
+    .map((name) => known[name])
+    .filter(({ programs }) => programs.some((program) => findProgram(program) === null))
+    .map((each) => each.package)
+
+/** Installs `packages`; `fetched` are named with them, and fetched by the steps that want them. */
+export const bring = async (packages, fetched) => {
+  if (packages.length + fetched.length === 0) return
+  const isRoot = process.getuid() === 0
+  if (findProgram("apt-get") === null || (packages.length > 0 && !isRoot)) {
+    const all = [...packages, ...fetched].join(" ")
+    refuse(`needs these packages, which root can install: apt-get install --no-install-recommends ${all}`)
+  }
+  if (packages.length > 0) say(`installs with apt: ${packages.join(" ")}`)
+  if (fetched.length > 0) say(`fetches with apt and unpacks under build/, without installing: ${fetched.join(" ")}`)
+  const env = toolEnvironment({ DEBIAN_FRONTEND: "noninteractive", NEEDRESTART_SUSPEND: "1", LC_ALL: "C.UTF-8" })
+  if (isRoot) await progress("apt's lists", () => run(["apt-get", "-q", "update"], { env, log: "apt" }))
+  if (packages.length === 0) return
+  await progress("system packages", () =>
+    withoutServices(() =>
+      run(["apt-get", "-q", "-y", "--no-remove", "--no-install-recommends", "install", ...packages], { env, log: "apt" })
+    ))
+}
+
+const policyFile = "/usr/sbin/policy-rc.d"
+const policyAside = `${policyFile}.drover-aside`
+const policyMark = "# Drover's, for the time of an installation: no service is started, stopped or restarted."
+
+/** Debian's packages ask this file before they start or restart a service. The machine's own comes back afterwards. */
+const withoutServices = async (install) => {
+  const isOurs = existsSync(policyFile) && readFileSync(policyFile, "utf8").includes(policyMark)
+  // One of ours is left over from a set-up that was killed; what it had put aside is still there.
+  if (!isOurs && existsSync(policyFile)) renameSync(policyFile, policyAside)
+  writeFileSync(policyFile, `#!/bin/sh\n${policyMark}\nexit 101\n`, { mode: 0o755 })
+  try {
+    await install()
+  } finally {
+    if (existsSync(policyAside)) renameSync(policyAside, policyFile)
+    else rmSync(policyFile, { force: true })
+  }
+}
+
+/** Fetches a package and unpacks it into `build/debian/NAME`, whose path it gives. */
+export const unpack = async (name) => {
+  const target = path.join(build, "debian", name)
+  const work = `${target}.part`
+  rmSync(work, { recursive: true, force: true })
+  mkdirSync(work, { recursive: true })
+  // apt would fetch as its own user, who may not be able to write here, and says so at length.
+  const options = process.getuid() === 0 ? ["-o", "APT::Sandbox::User=root"] : []
+  await run(["apt-get", "-q", ...options, "download", name], { cwd: work, log: "apt" })
+  const file = readdirSync(work).find((entry) => entry.endsWith(".deb"))
+  if (file === undefined) refuse(`expected apt-get to leave ${name}'s package in ${work}, found none`)
+  await run(["dpkg-deb", "-x", file, "."], { cwd: work, log: "apt" })
+  rmSync(path.join(work, file))
+  rmSync(target, { recursive: true, force: true })
+  renameSync(work, target)
+  return target
+}
+
+const sshdFile = path.join(build, "debian/openssh-server/usr/sbin/sshd")
+const hasSshd = () => existsSync(sshdFile) || findProgram("sshd") !== null
+
+/** The stock remote builder's SSH server, which the bench measures against. Installed, it would be enabled as a service. */
+export const sshd = {
+  name: "OpenSSH's server",
+  isDone: hasSshd,
+  fetches: () => hasSshd() ? [] : ["openssh-server"],
+  run: () => unpack("openssh-server")
+}
