@@ -15,6 +15,8 @@ export interface ReceivedNar {
   readonly found: ReadonlySet<string>
   /** The digest that was asked for, lower-case hex; null when none was, or the contents are no regular file and a flat one was. */
   readonly digest: string | null
+  /** With `modulo`: the same without the offsets, as Nix 2.17 to 2.34 computed it. Null otherwise. */
+  readonly digestWithoutOffsets: string | null
 }
 
 /** What to look for while the bytes go by. */
