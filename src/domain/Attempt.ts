@@ -13,7 +13,15 @@ export type Backend = typeof Backend.Type
  * rule. `lost`: our doing; nobody's answer, and tried again.
  */
 export const Outcome = Schema.Literals([
-  "succeeded", "failed", "refused", "out-of-memory", "out-of-scratch", "timed-out", "silent", "cancelled", "lost"
+  "succeeded",
+  "failed",
+  "refused",
+  "out-of-memory",
+  "out-of-scratch",
+  "timed-out",
+  "silent",
+  "cancelled",
+  "lost"
 ])
 export type Outcome = typeof Outcome.Type
 

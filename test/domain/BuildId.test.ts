@@ -37,13 +37,28 @@ describe("a build's identity", () => {
     "the name": BuildId.of("hallo", derivation, closure),
     "the system": BuildId.of("hello", { ...derivation, system: "i686-linux" }, closure),
     "the builder": BuildId.of("hello", { ...derivation, builder: bytes("/bin/ash") }, closure),
-    "where one argument ends and the next begins": BuildId.of("hello", { ...derivation, arguments: [bytes("-ct"), bytes("rue")] }, closure),
-    "whether a word is an argument or in the environment": BuildId.of("hello", { ...derivation, arguments: [], environment: [] }, closure),
+    "where one argument ends and the next begins": BuildId.of(
+      "hello",
+      { ...derivation, arguments: [bytes("-ct"), bytes("rue")] },
+      closure
+    ),
+    "whether a word is an argument or in the environment": BuildId.of(
+      "hello",
+      { ...derivation, arguments: [], environment: [] },
+      closure
+    ),
     "a variable's value": BuildId.of("hello", { ...derivation, environment: [[bytes("a"), bytes("c")]] }, closure),
-    "an output's path": BuildId.of("hello", { ...derivation, outputs: [["out", { _tag: "InputAddressed", path: path("2", "hello") }]] }, closure),
+    "an output's path": BuildId.of(
+      "hello",
+      { ...derivation, outputs: [["out", { _tag: "InputAddressed", path: path("2", "hello") }]] },
+      closure
+    ),
     "what kind an output is": BuildId.of("hello", { ...derivation, outputs: [["out", { _tag: "Deferred" }]] }, closure),
     "an input's contents": BuildId.of("hello", derivation, [input("bash", "c"), input("glibc", "b")]),
-    "an input's references": BuildId.of("hello", derivation, [input("bash", "a", [path("1", "glibc")]), input("glibc", "b")]),
+    "an input's references": BuildId.of("hello", derivation, [
+      input("bash", "a", [path("1", "glibc")]),
+      input("glibc", "b")
+    ]),
     "which inputs there are": BuildId.of("hello", derivation, [input("bash", "a")])
   }
   for (const [what, other] of Object.entries(others)) {

@@ -83,7 +83,8 @@ type FromBuilder = Extract<Message, { readonly lease: LeaseId }>
 
 /** Changes nothing when the message speaks for another lease than the one held. */
 const ours =
-  <S extends Held, M extends FromBuilder>(cell: (state: S, message: M) => Step) => (state: S, message: M): Step =>
+  <S extends Held, M extends FromBuilder>(cell: (state: S, message: M) => Step) =>
+  (state: S, message: M): Step =>
     message.lease === state.lease ? cell(state, message) : [state, []]
 
 const giveBack = (state: State, { lease }: FromBuilder): Step => [state, [ReleaseLease.make({ lease })]]
@@ -111,14 +112,14 @@ const cancel = ({ lease }: Held, { outcome }: Extract<Message, { readonly _tag: 
 const tryAgain = ({ attempt, lease }: Held, { detail }: Extract<Message, { readonly _tag: "BuilderLost" }>): Step =>
   attempt < attemptsMax
     ? [
-      Queued.make({ attempt: attempt + 1 }),
-      [EndAttempt.make({ lease, outcome: "lost", detail }), ReleaseLease.make({ lease }), RequestLease.make({})]
-    ]
+        Queued.make({ attempt: attempt + 1 }),
+        [EndAttempt.make({ lease, outcome: "lost", detail }), ReleaseLease.make({ lease }), RequestLease.make({})]
+      ]
     : fail(lease, {
-      status: "TransientFailure",
-      outcome: "lost",
-      message: `its builder was lost ${attemptsMax} times, the last time: ${detail}`
-    })
+        status: "TransientFailure",
+        outcome: "lost",
+        message: `its builder was lost ${attemptsMax} times, the last time: ${detail}`
+      })
 
 export const start: Step = [Queued.make({ attempt: 1 }), [RequestLease.make({})]]
 

@@ -11,7 +11,7 @@ export interface Free {
 const whole = (host: Host): Free => ({ cores: host.cores, memoryBytes: host.memoryBytes })
 
 /** The cores that a build gets on this host. */
-export const coresOn = (host: Host, need: Need): number => need.cores === "all" ? host.cores : need.cores
+export const coresOn = (host: Host, need: Need): number => (need.cores === "all" ? host.cores : need.cores)
 
 /** What a lease takes out of a host's books, the sandbox's own overhead included. */
 export const priceOn = (host: Host, need: Need): Free => ({
@@ -35,10 +35,14 @@ export const refusal = (hosts: ReadonlyArray<Host>, need: Need): string | null =
   if (hosts.some((host) => isOfKind(host, need))) {
     const cores = Math.max(...hosts.map((host) => host.cores))
     const memory = Math.max(...hosts.map((host) => host.memoryBytes - host.overheadBytes))
-    return `it asks for ${need.cores} cores and ${need.memoryBytes} bytes of memory, ` +
+    return (
+      `it asks for ${need.cores} cores and ${need.memoryBytes} bytes of memory, ` +
       `and no host has more than ${cores} cores and ${memory} bytes for one build`
+    )
   }
-  return `a '${need.system}' with features ${list(need.features)} is required to build it, ` +
+  return (
+    `a '${need.system}' with features ${list(need.features)} is required to build it, ` +
     `but this service has ${list(hosts.flatMap((host) => host.systems))} ` +
     `with features ${list(hosts.flatMap((host) => host.features))}`
+  )
 }

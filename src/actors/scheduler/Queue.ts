@@ -43,7 +43,10 @@ export const step = (books: Books, message: Message): readonly [Books, ReadonlyA
   switch (message._tag) {
     case "Requested": {
       const { need } = message
-      const reason = refusal(books.hosts.map(({ host }) => host), need)
+      const reason = refusal(
+        books.hosts.map(({ host }) => host),
+        need
+      )
       if (reason !== null) return [books, [{ _tag: "NeverFits", lease: need.lease, reason }]]
       return grant({ ...books, waiting: [...books.waiting, need] })
     }
@@ -57,7 +60,11 @@ const giveBack = (books: Books, lease: LeaseId): Books => {
   if (loan === undefined) return { ...books, waiting: books.waiting.filter((need) => need.lease !== lease) }
   const loans = new Map(books.loans)
   loans.delete(lease)
-  return { ...books, loans, hosts: books.hosts.map((entry) => entry.host.id === loan.host ? change(entry, loan.price, 1) : entry) }
+  return {
+    ...books,
+    loans,
+    hosts: books.hosts.map((entry) => (entry.host.id === loan.host ? change(entry, loan.price, 1) : entry))
+  }
 }
 
 const change = ({ free, host }: Books["hosts"][number], price: Free, sign: 1 | -1) => ({

@@ -17,15 +17,18 @@ export class NeverFits extends Schema.TaggedError<NeverFits>()("NeverFits", { re
   }
 }
 
-export class Scheduler extends Context.Service<Scheduler, {
-  /** Waits for a lease, which the scope gives back. */
-  readonly lease: (need: Need) => Effect.Effect<Lease, NeverFits, Scope.Scope>
-  readonly books: Effect.Effect<Queue.Books>
-}>()("drover/actors/Scheduler") {
+export class Scheduler extends Context.Service<
+  Scheduler,
+  {
+    /** Waits for a lease, which the scope gives back. */
+    readonly lease: (need: Need) => Effect.Effect<Lease, NeverFits, Scope.Scope>
+    readonly books: Effect.Effect<Queue.Books>
+  }
+>()("drover/actors/Scheduler") {
   static readonly layer = (hosts: ReadonlyArray<Host>) =>
     Layer.effect(
       Scheduler,
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const mailbox = yield* Effect.acquireRelease(Mailbox.unbounded<Queue.Message>(), Mailbox.shutdown)
         const books = yield* Ref.make(Queue.open(hosts))
         const askers = new Map<LeaseId, Deferred.Deferred<Lease, NeverFits>>()
@@ -47,7 +50,7 @@ export class Scheduler extends Context.Service<Scheduler, {
           return asker === undefined ? Effect.void : complete(asker)
         }
 
-        const receive = Effect.fnUntraced(function*(message: Queue.Message) {
+        const receive = Effect.fnUntraced(function* (message: Queue.Message) {
           const decisions = yield* Ref.modify(books, (books) => {
             const [next, decisions] = Queue.step(books, message)
             return [decisions, next]
@@ -59,13 +62,15 @@ export class Scheduler extends Context.Service<Scheduler, {
           Effect.flatMap(receive),
           Effect.forever,
           (loop) => supervise({ restart: "permanent", intensity: 3, period: "1 minute" }, loop),
-          Effect.tapCause((cause) => Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError("the scheduler ended", cause)),
+          Effect.tapCause((cause) =>
+            Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError("the scheduler ended", cause)
+          ),
           Effect.forkScoped
         )
 
         const lease = (need: Need) =>
           Effect.uninterruptibleMask((restore) =>
-            Effect.gen(function*() {
+            Effect.gen(function* () {
               const granted = yield* Deferred.make<Lease, NeverFits>()
               askers.set(need.lease, granted)
               yield* Mailbox.offer(mailbox, { _tag: "Requested", need })

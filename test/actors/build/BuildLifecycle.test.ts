@@ -29,19 +29,30 @@ const answers = (commands: ReadonlyArray<Command>) => commands.filter(({ _tag })
 
 // Two leases, so that half of what is said speaks for the one held: of free ones hardly any would.
 const lease = Schema.Literals([first, second])
-const told = Schema.Array(Schema.Union([
-  Schema.TaggedStruct("Leased", { lease }),
-  Schema.TaggedStruct("Exited", { lease }),
-  Schema.TaggedStruct("Imported", { lease }),
-  Schema.TaggedStruct("BuilderLost", { lease, detail: Schema.Literal("gone") }),
-  Schema.TaggedStruct("Failed", { lease, failure: Schema.Struct({
-    status: Schema.Literal("PermanentFailure"), outcome: Schema.Literal("failed"), message: Schema.Literal("no")
-  }) }),
-  Schema.TaggedStruct("NeverFits", { failure: Schema.Struct({
-    status: Schema.Literal("InputRejected"), outcome: Schema.Literal("failed"), message: Schema.Literal("too large")
-  }) }),
-  Schema.TaggedStruct("Cancel", { outcome: Schema.Literal("cancelled") })
-]))
+const told = Schema.Array(
+  Schema.Union([
+    Schema.TaggedStruct("Leased", { lease }),
+    Schema.TaggedStruct("Exited", { lease }),
+    Schema.TaggedStruct("Imported", { lease }),
+    Schema.TaggedStruct("BuilderLost", { lease, detail: Schema.Literal("gone") }),
+    Schema.TaggedStruct("Failed", {
+      lease,
+      failure: Schema.Struct({
+        status: Schema.Literal("PermanentFailure"),
+        outcome: Schema.Literal("failed"),
+        message: Schema.Literal("no")
+      })
+    }),
+    Schema.TaggedStruct("NeverFits", {
+      failure: Schema.Struct({
+        status: Schema.Literal("InputRejected"),
+        outcome: Schema.Literal("failed"),
+        message: Schema.Literal("too large")
+      })
+    }),
+    Schema.TaggedStruct("Cancel", { outcome: Schema.Literal("cancelled") })
+  ])
+)
 const arbitrary = Arbitrary.schema(told)
 const runs = { arbitrary: { runs: 2000, size: 20 } }
 
@@ -53,15 +64,10 @@ describe("a build's life", () => {
       Imported.make({ lease: first })
     ])
     assert.strictEqual(state._tag, "Succeeded")
-    assert.deepStrictEqual(commands.map(({ _tag }) => _tag), [
-      "RequestLease",
-      "StartBuilder",
-      "ImportOutputs",
-      "EndAttempt",
-      "AnswerSuccess",
-      "ReleaseLease",
-      "SayGone"
-    ])
+    assert.deepStrictEqual(
+      commands.map(({ _tag }) => _tag),
+      ["RequestLease", "StartBuilder", "ImportOutputs", "EndAttempt", "AnswerSuccess", "ReleaseLease", "SayGone"]
+    )
   })
 
   it("begins again when its builder is lost, and gives up in the end", () => {
@@ -100,32 +106,52 @@ describe("a build's life", () => {
     assert.strictEqual(count(commands, "SayGone"), 1)
   })
 
-  it.prop("holds or has released every lease it was granted", [told], ([messages]) => {
-    const { commands, state } = replay(messages)
-    const held = "lease" in state ? 1 : 0
-    assert.strictEqual(count(messages, "Leased"), count(commands, "ReleaseLease") + held)
-  }, runs)
+  it.prop(
+    "holds or has released every lease it was granted",
+    [told],
+    ([messages]) => {
+      const { commands, state } = replay(messages)
+      const held = "lease" in state ? 1 : 0
+      assert.strictEqual(count(messages, "Leased"), count(commands, "ReleaseLease") + held)
+    },
+    runs
+  )
 
-  it.prop("ends every attempt that it starts, but the one under way", [told], ([messages]) => {
-    const { commands, state } = replay(messages)
-    assert.strictEqual(count(commands, "StartBuilder"), count(commands, "EndAttempt") + ("lease" in state ? 1 : 0))
-  }, runs)
+  it.prop(
+    "ends every attempt that it starts, but the one under way",
+    [told],
+    ([messages]) => {
+      const { commands, state } = replay(messages)
+      assert.strictEqual(count(commands, "StartBuilder"), count(commands, "EndAttempt") + ("lease" in state ? 1 : 0))
+    },
+    runs
+  )
 
-  it.prop("answers once, when it ends, and is gone after", [told], ([messages]) => {
-    const { commands, state } = replay(messages)
-    const ended = State.isAnyOf(["Succeeded", "Failed", "Cancelled"])(state) ? 1 : 0
-    assert.lengthOf(answers(commands), ended)
-    assert.strictEqual(count(commands, "SayGone"), ended)
-  }, runs)
+  it.prop(
+    "answers once, when it ends, and is gone after",
+    [told],
+    ([messages]) => {
+      const { commands, state } = replay(messages)
+      const ended = State.isAnyOf(["Succeeded", "Failed", "Cancelled"])(state) ? 1 : 0
+      assert.lengthOf(answers(commands), ended)
+      assert.strictEqual(count(commands, "SayGone"), ended)
+    },
+    runs
+  )
 
-  it.prop("stays ended once it has ended", [told], ([messages]) => {
-    const { state, states } = replay(messages)
-    const end = states.find(State.isAnyOf(["Succeeded", "Failed", "Cancelled"]))
-    if (end !== undefined) assert.strictEqual(state, end)
-  }, runs)
+  it.prop(
+    "stays ended once it has ended",
+    [told],
+    ([messages]) => {
+      const { state, states } = replay(messages)
+      const end = states.find(State.isAnyOf(["Succeeded", "Failed", "Cancelled"]))
+      if (end !== undefined) assert.strictEqual(state, end)
+    },
+    runs
+  )
 
   it.effect("is tested in every cell of its table", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const cells = new Set(
         Object.entries(table).flatMap(([row, cells]) => Object.keys(cells).map((cell) => `${row}/${cell}`))
       )
@@ -134,5 +160,6 @@ describe("a build's life", () => {
         messages.forEach((message, index) => cells.delete(`${states[index]?._tag}/${message._tag}`))
       }
       assert.deepStrictEqual([...cells], [])
-    }))
+    })
+  )
 })

@@ -40,7 +40,7 @@ const run = (hosts: ReadonlyArray<Host>, messages: ReadonlyArray<Queue.Message>)
 const ask = (need: Need): Queue.Message => ({ _tag: "Requested", need })
 const giveBack = (lease: string): Queue.Message => ({ _tag: "Returned", lease: LeaseId.make(lease) })
 const granted = (decisions: ReadonlyArray<Queue.Decision>) =>
-  decisions.flatMap((decision) => decision._tag === "Granted" ? [decision.lease.id as string] : [])
+  decisions.flatMap((decision) => (decision._tag === "Granted" ? [decision.lease.id as string] : []))
 
 describe("the queue", () => {
   it("lends what is free, and lets the next wait until it comes back", () => {
@@ -76,20 +76,29 @@ describe("the queue", () => {
   })
 
   it("forgets a request whose asker has gone, and lets the next one in", () => {
-    const { decisions } = run([host("h", 2, 8)], [
-      ask(need("a")),
-      ask(need("big", "all")),
-      ask(need("c")),
-      giveBack("big")
-    ])
+    const { decisions } = run(
+      [host("h", 2, 8)],
+      [ask(need("a")), ask(need("big", "all")), ask(need("c")), giveBack("big")]
+    )
     assert.deepStrictEqual(granted(decisions), ["a", "c"])
   })
 
   it("refuses at once what could never fit, and says why", () => {
-    const asks = [need("a", 3), need("b", 1, 9), need("c", 1, 1, { system: "aarch64-linux" }), need("d", 1, 1, { features: ["no-such-feature"] })]
+    const asks = [
+      need("a", 3),
+      need("b", 1, 9),
+      need("c", 1, 1, { system: "aarch64-linux" }),
+      need("d", 1, 1, { features: ["no-such-feature"] })
+    ]
     const { books, decisions } = run([host("h", 2, 8)], asks.map(ask))
-    assert.deepStrictEqual(decisions.map(({ _tag }) => _tag), ["NeverFits", "NeverFits", "NeverFits", "NeverFits"])
-    assert.match(decisions[3]?._tag === "NeverFits" ? decisions[3].reason : "", /features \{no-such-feature\} is required/)
+    assert.deepStrictEqual(
+      decisions.map(({ _tag }) => _tag),
+      ["NeverFits", "NeverFits", "NeverFits", "NeverFits"]
+    )
+    assert.match(
+      decisions[3]?._tag === "NeverFits" ? decisions[3].reason : "",
+      /features \{no-such-feature\} is required/
+    )
     assert.lengthOf(books.waiting, 0)
   })
 
@@ -102,28 +111,37 @@ describe("the queue", () => {
     })
   )
 
-  it.prop("lends no more than a host has, and keeps its books whole", [told], ([told]) => {
-    const hosts = [host("small", 1, 4), host("large", 4, 8)]
-    let books = Queue.open(hosts)
-    const asked = new Set<string>()
-    for (const { cores, gib, lease, returned } of told) {
-      if (!returned && asked.has(lease)) continue
-      if (returned) asked.delete(lease)
-      else asked.add(lease)
-      const [next, decisions] = Queue.step(books, returned ? giveBack(lease) : ask(need(lease, cores, gib)))
-      for (const decision of decisions) assert.isTrue(asked.has(decision._tag === "Granted" ? decision.lease.id : decision.lease))
-      books = next
-      for (const { free, host } of books.hosts) {
-        const taken = [...books.loans.values()].filter((loan) => loan.host === host.id)
-        assert.isAtLeast(free.cores, 0)
-        assert.isAtLeast(free.memoryBytes, 0)
-        assert.strictEqual(free.cores + taken.reduce((sum, { price }) => sum + price.cores, 0), host.cores)
-        assert.strictEqual(free.memoryBytes + taken.reduce((sum, { price }) => sum + price.memoryBytes, 0), host.memoryBytes)
+  it.prop(
+    "lends no more than a host has, and keeps its books whole",
+    [told],
+    ([told]) => {
+      const hosts = [host("small", 1, 4), host("large", 4, 8)]
+      let books = Queue.open(hosts)
+      const asked = new Set<string>()
+      for (const { cores, gib, lease, returned } of told) {
+        if (!returned && asked.has(lease)) continue
+        if (returned) asked.delete(lease)
+        else asked.add(lease)
+        const [next, decisions] = Queue.step(books, returned ? giveBack(lease) : ask(need(lease, cores, gib)))
+        for (const decision of decisions)
+          assert.isTrue(asked.has(decision._tag === "Granted" ? decision.lease.id : decision.lease))
+        books = next
+        for (const { free, host } of books.hosts) {
+          const taken = [...books.loans.values()].filter((loan) => loan.host === host.id)
+          assert.isAtLeast(free.cores, 0)
+          assert.isAtLeast(free.memoryBytes, 0)
+          assert.strictEqual(free.cores + taken.reduce((sum, { price }) => sum + price.cores, 0), host.cores)
+          assert.strictEqual(
+            free.memoryBytes + taken.reduce((sum, { price }) => sum + price.memoryBytes, 0),
+            host.memoryBytes
+          )
+        }
+        const known = [...books.loans.keys(), ...books.waiting.map(({ lease }) => lease)]
+        assert.sameMembers(known, [...asked])
       }
-      const known = [...books.loans.keys(), ...books.waiting.map(({ lease }) => lease)]
-      assert.sameMembers(known, [...asked])
-    }
-  }, { arbitrary: { runs: 300, size: 30 } })
+    },
+    { arbitrary: { runs: 300, size: 30 } }
+  )
 
   it.prop("leaves nobody waiting once everything has come back", [told], ([told]) => {
     let books = Queue.open([host("large", 4, 8)])

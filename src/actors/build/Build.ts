@@ -1,0 +1,318 @@
+/**
+ * The build actor: performs what `BuildLifecycle` decides.
+ *
+ * Each branch turns one command into one call, and each way that call can end into one message. There is no policy
+ * in this file. What an attempt holds, its lease and its sandbox, is in a scope of the attempt's own, so that it is
+ * given back however the attempt ends, whatever has been said of it.
+ *
+ * Nobody is told of an end that has not been recorded. Recording is retried here and nowhere else; a build whose end
+ * cannot be recorded has a defect, and those who wait for it are told of that.
+ */
+import { Clock, Deferred, Effect, Exit, FiberHandle, Result, Schedule, Scope, Stream, SubscriptionRef } from "effect"
+import { SecureRandom } from "effect/crypto"
+import { AttemptId, type Outcome, type Usage } from "../../domain/Attempt.ts"
+import type { BuildId } from "../../domain/BuildId.ts"
+import type { Failure } from "../../domain/Failure.ts"
+import { type Lease, LeaseId } from "../../domain/Lease.ts"
+import { Need } from "../../domain/Need.ts"
+import type { BasicDerivation } from "../../protocol/nix/Derivation.ts"
+import type { PathInfo } from "../../protocol/nix/PathInfo.ts"
+import type { StorePath } from "../../protocol/nix/StorePath.ts"
+import { BuildRepository } from "../../storage/BuildRepository.ts"
+import { LogStore } from "../../storage/LogStore.ts"
+import type { StorageError } from "../../storage/StorageError.ts"
+import * as Tracing from "../../telemetry/Tracing.ts"
+import * as Actor from "../Actor.ts"
+import {
+  type BuilderLost,
+  BuilderPool,
+  type BuildFailed,
+  type BuiltOutput,
+  type Finished
+} from "../builder/BuilderPool.ts"
+import { Scheduler } from "../scheduler/Scheduler.ts"
+import { Command, Message, start, type State, table } from "./BuildLifecycle.ts"
+
+/** What is to be built, and what it asks for. */
+export interface Order {
+  /** The record's id, a UUIDv7. */
+  readonly id: string
+  readonly identity: BuildId
+  readonly derivationPath: StorePath
+  readonly derivation: BasicDerivation
+  readonly closure: ReadonlyArray<PathInfo>
+  readonly need: Omit<typeof Need.Type, "lease">
+  readonly accountName: string
+}
+
+export type End =
+  | { readonly _tag: "Succeeded"; readonly outputs: ReadonlyArray<BuiltOutput> }
+  | { readonly _tag: "Failed"; readonly failure: Failure }
+  | { readonly _tag: "Cancelled"; readonly outcome: Outcome }
+
+export interface Ended {
+  readonly end: End
+  readonly attempts: number
+  /** Seconds since the epoch, of the last attempt; zero where there was none. */
+  readonly startedAt: number
+  readonly endedAt: number
+  readonly usage: Usage
+}
+
+/** How far the attempt under way is: what the waiters' own limits are measured by. */
+export interface Progress {
+  /** Milliseconds since the epoch; null while nothing runs. */
+  readonly startedAt: number | null
+  readonly heardAt: number
+  readonly logBytes: number
+}
+
+export interface Build {
+  readonly id: string
+  /** The attempts whose logs make up what a waiter hears, the one under way first; ends with the build. */
+  readonly attempts: Stream.Stream<AttemptId>
+  readonly progress: Effect.Effect<Progress>
+  readonly result: Effect.Effect<Ended>
+  /** Ends it, and returns when nothing of it is left. Does nothing to a build that has ended. */
+  readonly cancel: (outcome: Outcome) => Effect.Effect<void>
+}
+
+const noUsage: Usage = { cpuUserMicroseconds: null, cpuSystemMicroseconds: null, memoryPeakBytes: null }
+
+/** The one owner of retries of what must be recorded: some ten seconds, then it is a defect. */
+const recorded = <A, R>(effect: Effect.Effect<A, StorageError, R>): Effect.Effect<A, never, R> =>
+  effect.pipe(
+    Effect.retry({ while: (error) => error.isRetryable, times: 8, schedule: Schedule.exponential("50 millis") }),
+    Effect.orDie
+  )
+
+const attemptOf = (lease: LeaseId): AttemptId => AttemptId.make(lease)
+
+export const spawn = Effect.fnUntraced(function* (
+  order: Order
+): Effect.fn.Return<
+  Build,
+  never,
+  Scheduler | BuilderPool | BuildRepository | LogStore | SecureRandom.SecureRandom | Scope.Scope
+> {
+  const scheduler = yield* Scheduler
+  const builders = yield* BuilderPool
+  const records = yield* BuildRepository
+  const logs = yield* LogStore
+  const random = yield* SecureRandom.SecureRandom
+  const owner = yield* Effect.scope
+  const trace = yield* Tracing.build({
+    account: order.accountName,
+    derivation: order.derivationPath,
+    system: order.derivation.system
+  })
+
+  const result = yield* Deferred.make<Ended>()
+  const gone = yield* Deferred.make<void>()
+  const heard = yield* SubscriptionRef.make<{ readonly attempt: AttemptId | null; readonly ended: boolean }>({
+    attempt: null,
+    ended: false
+  })
+
+  // A build waits for one thing at a time, so starting the next call ends the last.
+  const call = yield* FiberHandle.make<void, never>()
+
+  /** Can be interrupted while it runs, but not between its answer and the message that carries it. */
+  const begin = <A, E>(
+    effect: Effect.Effect<A, E>,
+    answer: {
+      readonly onSuccess: (value: A) => Effect.Effect<void>
+      readonly onFailure: (error: E) => Effect.Effect<void>
+    }
+  ) =>
+    FiberHandle.run(
+      call,
+      Effect.uninterruptibleMask((restore) => Effect.matchEffect(restore(effect), answer))
+    )
+
+  // The attempt under way. Only the actor's fiber and the one call that it began touch these.
+  let scope: Scope.Closeable | null = null
+  let lease: Lease | null = null
+  let finished: Finished | null = null
+  let outputs: ReadonlyArray<BuiltOutput> = []
+  let attempts = 0
+  let startedAt = 0
+  let usage = noUsage
+  let progress: Progress = { startedAt: null, heardAt: 0, logBytes: 0 }
+
+  const leave = Effect.suspend(() => {
+    const ending = scope
+    scope = null
+    lease = null
+    finished = null
+    return Effect.andThen(FiberHandle.clear(call), ending === null ? Effect.void : Scope.close(ending, Exit.void))
+  })
+
+  const requestLease = Effect.fnUntraced(function* (into: Scope.Closeable) {
+    const need = new Need({ ...order.need, lease: LeaseId.make(yield* random.uuidV7()) })
+    return yield* Scope.provide(scheduler.lease(need), into)
+  })
+
+  const append = (log: LogStore.Log) => (bytes: Uint8Array) =>
+    Effect.gen(function* () {
+      progress = { ...progress, heardAt: yield* Clock.currentTimeMillis, logBytes: progress.logBytes + bytes.length }
+      yield* recorded(log.append(bytes))
+    })
+
+  const runBuilder = Effect.fnUntraced(function* (into: Scope.Closeable, lent: Lease, ordinal: number) {
+    const attempt = attemptOf(lent.id)
+    attempts = ordinal
+    yield* recorded(
+      records.beginAttempt(order.id, {
+        id: attempt,
+        sandbox: builders.backend,
+        epoch: builders.epoch,
+        versions: builders.versions,
+        cores: lent.cores,
+        memoryBytes: lent.memoryBytes
+      })
+    )
+    const log = yield* Scope.provide(recorded(logs.open(attempt)), into)
+    yield* SubscriptionRef.set(heard, { attempt, ended: false })
+    const now = yield* Clock.currentTimeMillis
+    startedAt = Math.floor(now / 1000)
+    progress = { startedAt: now, heardAt: now, logBytes: 0 }
+    const { closure, derivation, derivationPath } = order
+    const assignment = { attempt, lease: lent, derivationPath, derivation, closure }
+    return yield* Scope.provide(builders.run(assignment, append(log)), into).pipe(Effect.ensuring(recorded(log.end)))
+  })
+
+  const endAttempt = Effect.fnUntraced(function* (of: LeaseId, outcome: Outcome, detail: string) {
+    // Whatever runs is stopped before its end is recorded, but its lease is kept until it is gone for certain.
+    yield* FiberHandle.clear(call)
+    if (outcome === "lost") yield* SubscriptionRef.set(heard, { attempt: null, ended: false })
+    const { logBytes } = progress
+    progress = { ...progress, startedAt: null }
+    yield* recorded(records.endAttempt(attemptOf(of), { outcome, detail, usage, logBytes }))
+  })
+
+  const answer = Effect.fnUntraced(function* (end: End) {
+    const endedAt = Math.floor((yield* Clock.currentTimeMillis) / 1000)
+    yield* recorded(records.finish(order.id, conclusion(end)))
+    yield* trace.end(outcomeOf(end), attempts)
+    yield* SubscriptionRef.update(heard, ({ attempt }) => ({ attempt, ended: true }))
+    yield* Deferred.succeed(result, { end, attempts, startedAt, endedAt, usage })
+  })
+
+  const lost = (self: Teller, lease: LeaseId, error: BuildFailed | BuilderLost) =>
+    error._tag === "BuildFailed"
+      ? self.tell(Message.cases.Failed.make({ lease, failure: error.failure }))
+      : Effect.andThen(
+          Effect.logWarning("builder lost", error),
+          self.tell(Message.cases.BuilderLost.make({ lease, detail: error.detail }))
+        )
+
+  const perform = (command: Command, self: Teller): Effect.Effect<void> =>
+    Command.match(command, {
+      RequestLease: () =>
+        Effect.gen(function* () {
+          const into = yield* Scope.fork(owner)
+          scope = into
+          yield* Effect.asVoid(
+            begin(trace.within(Tracing.stage("queue", null)(requestLease(into))), {
+              onSuccess: (granted) => {
+                lease = granted
+                return self.tell(Message.cases.Leased.make({ lease: granted.id }))
+              },
+              onFailure: ({ reason }) =>
+                self.tell(
+                  Message.cases.NeverFits.make({
+                    failure: {
+                      status: "InputRejected",
+                      outcome: "failed",
+                      message: `cannot build '/nix/store/${order.derivationPath}': ${reason}`
+                    }
+                  })
+                )
+            })
+          )
+        }),
+      StartBuilder: ({ attempt, lease: id }) =>
+        // The lifecycle starts a builder only on the lease that it was just given, and holds until it lets it go.
+        Effect.asVoid(
+          begin(trace.within(runBuilder(scope!, lease!, attempt)), {
+            onSuccess: (run) => {
+              finished = run
+              usage = run.usage
+              return self.tell(Message.cases.Exited.make({ lease: id }))
+            },
+            onFailure: (error) => lost(self, id, error)
+          })
+        ),
+      ImportOutputs: ({ lease: id }) =>
+        Effect.andThen(
+          recorded(records.setState(order.id, "importing")),
+          Effect.asVoid(
+            begin(trace.within(Tracing.stage("import", id)(finished!.importOutputs)), {
+              onSuccess: (built) => {
+                outputs = built
+                return self.tell(Message.cases.Imported.make({ lease: id }))
+              },
+              onFailure: (error) => lost(self, id, error)
+            })
+          )
+        ),
+      EndAttempt: ({ detail, lease, outcome }) => endAttempt(lease, outcome, detail),
+      AnswerSuccess: () => Effect.suspend(() => answer({ _tag: "Succeeded", outputs })),
+      AnswerFailure: ({ failure }) => answer({ _tag: "Failed", failure }),
+      AnswerCancelled: ({ outcome }) => answer({ _tag: "Cancelled", outcome }),
+      ReleaseLease: () => leave,
+      SayGone: () => Effect.andThen(leave, Deferred.succeed(gone, void 0))
+    }).pipe(Effect.asVoid)
+
+  const actor: Actor.Actor<State, Message> = yield* Actor.spawn({
+    name: `build/${order.id}`,
+    mailbox: 16,
+    start,
+    table,
+    perform
+  })
+  const ended = Effect.raceFirst(actor.ended, Effect.never)
+
+  return {
+    id: order.id,
+    attempts: SubscriptionRef.changes(heard).pipe(
+      Stream.takeUntil(({ ended }) => ended),
+      Stream.filterMap(({ attempt }) => (attempt === null ? Result.failVoid : Result.succeed(attempt))),
+      Stream.changes
+    ),
+    progress: Effect.sync(() => progress),
+    result: Effect.raceFirst(Deferred.await(result), ended),
+    cancel: (outcome) =>
+      Effect.andThen(actor.tell(Message.cases.Cancel.make({ outcome })), Effect.raceFirst(Deferred.await(gone), ended))
+  }
+})
+
+type Teller = Pick<Actor.Actor<State, Message>, "tell">
+
+const outcomeOf = (end: End): Outcome => {
+  switch (end._tag) {
+    case "Succeeded":
+      return "succeeded"
+    case "Failed":
+      return end.failure.outcome
+    case "Cancelled":
+      return end.outcome
+  }
+}
+
+const conclusion = (end: End) => {
+  switch (end._tag) {
+    case "Succeeded":
+      return {
+        state: "succeeded" as const,
+        status: "Built",
+        message: "",
+        outputs: end.outputs.map(({ info, name }) => ({ name, path: info.path, narHash: info.narHash }))
+      }
+    case "Failed":
+      return { state: "failed" as const, status: end.failure.status, message: end.failure.message, outputs: [] }
+    case "Cancelled":
+      return { state: "cancelled" as const, status: "MiscFailure", message: end.outcome, outputs: [] }
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * The builders of this service: a sandbox for each attempt, on the hosts that there are.
+ *
+ * What a build needs of whoever runs it, and no more; the scheduler has lent the room beforehand.
+ */
+import { Context, type Effect, Schema, type Scope } from "effect"
+import type { AttemptId, Backend, Usage } from "../../domain/Attempt.ts"
+import { Failure } from "../../domain/Failure.ts"
+import type { Host } from "../../domain/Host.ts"
+import type { Lease } from "../../domain/Lease.ts"
+import type { BasicDerivation } from "../../protocol/nix/Derivation.ts"
+import type { PathInfo } from "../../protocol/nix/PathInfo.ts"
+import type { StorePath } from "../../protocol/nix/StorePath.ts"
+
+/** The build's own failure: an answer. */
+export class BuildFailed extends Schema.TaggedError<BuildFailed>()("BuildFailed", { failure: Failure }) {
+  override get message() {
+    return this.failure.message
+  }
+}
+
+/** Ours: the builder is lost, and the build may be tried again. */
+export class BuilderLost extends Schema.TaggedError<BuilderLost>()("BuilderLost", {
+  detail: Schema.String,
+  cause: Schema.optionalKey(Schema.Unknown)
+}) {
+  override get message() {
+    return this.detail
+  }
+}
+
+/** One attempt, ready to run. */
+export interface Assignment {
+  readonly attempt: AttemptId
+  readonly lease: Lease
+  readonly derivationPath: StorePath
+  readonly derivation: BasicDerivation
+  /** Every path that the build can see, with what it refers to. */
+  readonly closure: ReadonlyArray<PathInfo>
+}
+
+/** An output that has been read, verified and made durable; no view holds it yet. */
+export interface BuiltOutput {
+  readonly name: string
+  readonly info: PathInfo
+  /** Content-addressed and verified, so nobody's word is needed for it. */
+  readonly assured: boolean
+}
+
+export interface Finished {
+  readonly usage: Usage
+  /** Reads the outputs, while the scope of the run is open. */
+  readonly importOutputs: Effect.Effect<ReadonlyArray<BuiltOutput>, BuildFailed | BuilderLost>
+}
+
+export class BuilderPool extends Context.Service<
+  BuilderPool,
+  {
+    readonly hosts: ReadonlyArray<Host>
+    readonly backend: Backend
+    readonly epoch: number
+    readonly versions: { readonly [part: string]: string }
+    /** Whether its sandboxes keep accounts apart well enough that one may be answered with what another built. */
+    readonly isIsolating: boolean
+    /** Runs the builder to its end, its log going to `log` as it comes. Closing the scope confirms that all is gone. */
+    readonly run: (
+      assignment: Assignment,
+      log: (bytes: Uint8Array) => Effect.Effect<void>
+    ) => Effect.Effect<Finished, BuildFailed | BuilderLost, Scope.Scope>
+  }
+>()("drover/actors/BuilderPool") {}

@@ -1,0 +1,231 @@
+import { assert, layer } from "@effect/vitest"
+import { Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
+import { SecureRandom } from "effect/crypto"
+import { TestClock } from "effect/testing"
+import { BuildFailed, BuilderLost } from "../../../src/actors/builder/BuilderPool.ts"
+import { Builds, type Request, type Waiting } from "../../../src/actors/build/Builds.ts"
+import { Scheduler } from "../../../src/actors/scheduler/Scheduler.ts"
+import type { BasicDerivation } from "../../../src/protocol/nix/Derivation.ts"
+import { StorePath } from "../../../src/protocol/nix/StorePath.ts"
+import { AccountRepository } from "../../../src/storage/AccountRepository.ts"
+import { BuildRepository } from "../../../src/storage/BuildRepository.ts"
+import { LogStore } from "../../../src/storage/LogStore.ts"
+import { ViewRepository } from "../../../src/storage/ViewRepository.ts"
+import * as builders from "../../support/builders.ts"
+import { temporaryDirectory, TestDatabase } from "../../support/postgres.ts"
+import { freshAccount } from "../../support/store.ts"
+
+const Storage = Layer.mergeAll(
+  AccountRepository.layer,
+  BuildRepository.layer,
+  ViewRepository.layer,
+  Layer.unwrap(Effect.map(temporaryDirectory, LogStore.layer))
+).pipe(Layer.provideMerge(TestDatabase), Layer.provideMerge(SecureRandom.layerWebCrypto))
+
+const bytes = (text: string) => new TextEncoder().encode(text)
+let made = 0
+/** A derivation that no other test has built. */
+const derive = (): { readonly derivationPath: StorePath; readonly derivation: BasicDerivation } => {
+  const digit = String(made++ % 10).repeat(32)
+  const name = `test-${made}`
+  return {
+    derivationPath: StorePath.make(`${digit}-${name}.drv`),
+    derivation: {
+      outputs: [["out", { _tag: "InputAddressed", path: StorePath.make(`${digit}-${name}`) }]],
+      inputSources: [],
+      system: "x86_64-linux",
+      builder: bytes("/bin/sh"),
+      arguments: [],
+      environment: []
+    }
+  }
+}
+
+const unlimited = { timeoutSeconds: null, silenceSecondsMax: null, logBytesMax: null }
+
+/** An account, builders in the test's hands, and the service between them. */
+const world = Effect.gen(function* () {
+  const pool = yield* builders.make
+  const account = yield* freshAccount
+  const services = yield* Layer.build(
+    Builds.layer.pipe(Layer.provide(Scheduler.layer([builders.host(4)])), Layer.provide(pool.layer))
+  )
+  const submit = (request: Partial<Request> & Pick<Request, "derivation" | "derivationPath">) =>
+    Effect.flatMap(Builds, (builds) => builds.submit({ account, limits: unlimited, check: false, ...request })).pipe(
+      Effect.provide(services)
+    )
+  return { pool, account, submit }
+})
+
+const heard = (waiting: Waiting) =>
+  waiting.heard.pipe(
+    Stream.map((heard) => (heard._tag === "Log" ? new TextDecoder().decode(heard.bytes) : `<${heard.line}>`)),
+    Stream.runCollect,
+    Effect.map((pieces) => pieces.join(""))
+  )
+const failing = Effect.fail(
+  new BuildFailed({ failure: { status: "PermanentFailure", outcome: "failed", message: "it failed" } })
+)
+const succeeding = Effect.succeed([])
+
+layer(Storage)("builds", (it) => {
+  it.effect("are told to whoever waits, from the first word to the answer", () =>
+    Effect.gen(function* () {
+      const { pool, submit } = yield* world
+      const waiting = yield* submit(derive())
+      const builder = yield* pool.next
+      yield* builder.say("one\n")
+      yield* builder.say("two\n")
+      yield* builder.end(succeeding)
+
+      assert.strictEqual(yield* heard(waiting), "one\ntwo\n")
+      const answer = yield* waiting.answer
+      assert.strictEqual(answer.status, "Built")
+      assert.strictEqual(answer.cpuUserMicroseconds, 1)
+      yield* builder.gone
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("run once for two who ask, and tell the second all of the log", () =>
+    Effect.gen(function* () {
+      const { pool, submit } = yield* world
+      const asked = derive()
+      const first = yield* submit(asked)
+      const builder = yield* pool.next
+      yield* builder.say("one\n")
+      const second = yield* submit(asked)
+      const listening = yield* Effect.forkChild(heard(second))
+      yield* builder.say("two\n")
+      yield* builder.end(failing)
+
+      assert.strictEqual(yield* Fiber.join(listening), "one\ntwo\n")
+      assert.strictEqual(yield* heard(first), "one\ntwo\n")
+      assert.strictEqual((yield* first.answer).message, "it failed")
+      assert.strictEqual((yield* second.answer).message, "it failed")
+      assert.strictEqual(yield* pool.most, 1)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("go on while one of two leaves, and end with the last", () =>
+    Effect.gen(function* () {
+      const { pool, submit } = yield* world
+      const asked = derive()
+      const [one, two] = [yield* Scope.make(), yield* Scope.make()]
+      yield* Scope.provide(submit(asked), one)
+      const builder = yield* pool.next
+      const second = yield* Scope.provide(submit(asked), two)
+
+      yield* Scope.close(one, Exit.void)
+      yield* builder.say("still here\n")
+      yield* builder.end(succeeding)
+      assert.strictEqual((yield* second.answer).status, "Built")
+      yield* Scope.close(two, Exit.void)
+      yield* builder.gone
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("are recorded as cancelled once nobody waits, and their sandbox is gone", () =>
+    Effect.gen(function* () {
+      const { pool, submit } = yield* world
+      const scope = yield* Scope.make()
+      yield* Scope.provide(submit(derive()), scope)
+      const builder = yield* pool.next
+
+      yield* Scope.close(scope, Exit.void)
+
+      yield* builder.gone
+      const [latest] = yield* Effect.flatMap(BuildRepository, (records) => records.list({ limit: 1 }))
+      assert.strictEqual(latest?.state, "cancelled")
+      assert.strictEqual(latest?.attempts[0]?.outcome, "cancelled")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("start again, unseen, when a builder is lost", () =>
+    Effect.gen(function* () {
+      const { pool, submit } = yield* world
+      const waiting = yield* submit(derive())
+      const first = yield* pool.next
+      yield* first.say("one\n")
+      yield* first.end(Effect.fail(new BuilderLost({ detail: "killed" })))
+      yield* first.gone
+      const second = yield* pool.next
+      yield* second.say("one\ntwo\n")
+      yield* second.end(succeeding)
+
+      assert.strictEqual(yield* heard(waiting), "one\ntwo\n")
+      assert.strictEqual((yield* waiting.answer).status, "Built")
+      const [latest] = yield* Effect.flatMap(BuildRepository, (records) => records.list({ limit: 1 }))
+      assert.deepStrictEqual(
+        latest?.attempts.map(({ outcome }) => outcome),
+        ["lost", "succeeded"]
+      )
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("of one identity never run beside their own remains", () =>
+    Effect.gen(function* () {
+      const { pool, submit } = yield* world
+      const asked = derive()
+      const scope = yield* Scope.make()
+      yield* Scope.provide(submit(asked), scope)
+      yield* pool.next
+      const leaving = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+      yield* submit(asked)
+      yield* pool.next
+      yield* Fiber.join(leaving)
+      assert.strictEqual(yield* pool.most, 1)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("that no host could ever run are refused", () =>
+    Effect.gen(function* () {
+      const { submit } = yield* world
+      const { derivation, derivationPath } = derive()
+      const waiting = yield* submit({ derivationPath, derivation: { ...derivation, system: "aarch64-linux" } })
+      const answer = yield* waiting.answer
+      assert.strictEqual(answer.status, "InputRejected")
+      assert.match(answer.message, /a 'aarch64-linux' with features \{\} is required to build/)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("of what asks for no sandbox are refused", () =>
+    Effect.gen(function* () {
+      const { submit } = yield* world
+      const { derivation, derivationPath } = derive()
+      const refused = yield* Effect.flip(
+        submit({ derivationPath, derivation: { ...derivation, environment: [[bytes("__noChroot"), bytes("1")]] } })
+      )
+      assert.match(refused.message, /has '__noChroot' set/)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("whose inputs the account does not see are refused", () =>
+    Effect.gen(function* () {
+      const { submit } = yield* world
+      const { derivation, derivationPath } = derive()
+      const input = StorePath.make(`${"z".repeat(32)}-input`)
+      const refused = yield* Effect.flip(
+        submit({ derivationPath, derivation: { ...derivation, inputSources: [input] } })
+      )
+      assert.match(refused.message, /its input '.*-input' is not valid/)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("are given up by a waiter whose time has passed, and ended if it was the last", () =>
+    Effect.gen(function* () {
+      const { pool, submit } = yield* world
+      const scope = yield* Scope.make()
+      const waiting = yield* Scope.provide(submit({ ...derive(), limits: { ...unlimited, logBytesMax: 3 } }), scope)
+      const builder = yield* pool.next
+      yield* builder.say("more than three\n")
+
+      const answering = yield* Effect.forkChild(waiting.answer, { startImmediately: true })
+      yield* TestClock.adjust("2 seconds")
+      const answer = yield* Fiber.join(answering)
+      assert.strictEqual(answer.status, "LogLimitExceeded")
+      yield* heard(waiting)
+      yield* Scope.close(scope, Exit.void)
+      yield* builder.gone
+    }).pipe(Effect.scoped)
+  )
+})
