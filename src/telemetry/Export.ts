@@ -19,10 +19,10 @@ const serviceName = "drover"
 /** A variable that is set to nothing counts as not set, says OpenTelemetry. */
 const withoutEmpty = (provider: ConfigProvider.ConfigProvider) =>
   ConfigProvider.make((path) =>
-    Effect.map(provider.load(path), (node) => node?._tag === "Value" && node.value.trim() === "" ? undefined : node)
+    Effect.map(provider.load(path), (node) => (node?._tag === "Value" && node.value.trim() === "" ? undefined : node))
   )
 
-const asked = Effect.gen(function*() {
+const asked = Effect.gen(function* () {
   const disabled = yield* Config.Boolean("OTEL_SDK_DISABLED").pipe(Config.withDefault(false))
   const named = yield* Effect.forEach(endpoints, (name) => Config.option(Config.URL(name)))
   const protocol = yield* Config.Literals(["http/protobuf", "http/json"], "OTEL_EXPORTER_OTLP_PROTOCOL").pipe(
@@ -46,29 +46,31 @@ const asked = Effect.gen(function*() {
 const untraced = Layer.succeed(References.TracerEnabled, false)
 
 const exporters = (protocol: "http/protobuf" | "http/json") =>
-  Layer.unwrap(Effect.gen(function*() {
-    // Only now: who sends nothing does not wait for it to load either.
-    const FetchHttpClient = yield* Effect.promise(() => import("effect/http/FetchHttpClient"))
-    const Otlp = yield* Effect.promise(() => import("effect/observability/Otlp"))
-    const OtlpSerialization = yield* Effect.promise(() => import("effect/observability/OtlpSerialization"))
-    return Otlp.layerFromConfig().pipe(
-      Layer.provide(protocol === "http/json" ? OtlpSerialization.layerJson : OtlpSerialization.layerProtobuf),
-      Layer.provide(FetchHttpClient.layer),
-      Layer.merge(Layer.succeed(Exporting, true))
-    )
-  }))
+  Layer.unwrap(
+    Effect.gen(function* () {
+      // Only now: who sends nothing does not wait for it to load either.
+      const FetchHttpClient = yield* Effect.promise(() => import("effect/http/FetchHttpClient"))
+      const Otlp = yield* Effect.promise(() => import("effect/observability/Otlp"))
+      const OtlpSerialization = yield* Effect.promise(() => import("effect/observability/OtlpSerialization"))
+      return Otlp.layerFromConfig().pipe(
+        Layer.provide(protocol === "http/json" ? OtlpSerialization.layerJson : OtlpSerialization.layerProtobuf),
+        Layer.provide(FetchHttpClient.layer),
+        Layer.merge(Layer.succeed(Exporting, true))
+      )
+    })
+  )
 
 /** To be put around all that is to be heard of: it brings the tracer and a logger beside those that there are. */
-export const layer: Layer.Layer<never> = Layer.unwrap(Effect.gen(function*() {
-  const provider = withoutEmpty(yield* ConfigProvider.ConfigProvider)
-  const { defaults, exporting, protocol } = yield* asked.pipe(
-    Effect.provideService(ConfigProvider.ConfigProvider, provider)
-  )
-  if (!exporting) return untraced
-  return exporters(protocol).pipe(
-    Layer.provide(Layer.succeed(ConfigProvider.ConfigProvider, ConfigProvider.orElse(provider, defaults))),
-    Layer.merge(untraced)
-  )
-})).pipe(
-  Layer.catchCause((cause) => Layer.unwrap(Effect.as(Effect.logWarning("telemetry is off", cause), untraced)))
-)
+export const layer: Layer.Layer<never> = Layer.unwrap(
+  Effect.gen(function* () {
+    const provider = withoutEmpty(yield* ConfigProvider.ConfigProvider)
+    const { defaults, exporting, protocol } = yield* asked.pipe(
+      Effect.provideService(ConfigProvider.ConfigProvider, provider)
+    )
+    if (!exporting) return untraced
+    return exporters(protocol).pipe(
+      Layer.provide(Layer.succeed(ConfigProvider.ConfigProvider, ConfigProvider.orElse(provider, defaults))),
+      Layer.merge(untraced)
+    )
+  })
+).pipe(Layer.catchCause((cause) => Layer.unwrap(Effect.as(Effect.logWarning("telemetry is off", cause), untraced))))

@@ -37,7 +37,7 @@ export interface BuildTrace {
 }
 
 /** Begins the trace of a build, which ends at `end` or else with the scope. */
-export const build = Effect.fnUntraced(function*(facts: BuildFacts): Effect.fn.Return<BuildTrace, never, Scope.Scope> {
+export const build = Effect.fnUntraced(function* (facts: BuildFacts): Effect.fn.Return<BuildTrace, never, Scope.Scope> {
   const exporting = yield* Exporting
   const clock = yield* Clock.Clock
   const startedAt = clock.currentTimeNanosUnsafe()
@@ -74,23 +74,25 @@ export const build = Effect.fnUntraced(function*(facts: BuildFacts): Effect.fn.R
   const within = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     exporting
       ? effect.pipe(
-        Effect.annotateLogs(Attributes.traceId, span.traceId),
-        Effect.provideService(Tracer.ParentSpan, span),
-        Effect.withTracerEnabled(true)
-      )
+          Effect.annotateLogs(Attributes.traceId, span.traceId),
+          Effect.provideService(Tracer.ParentSpan, span),
+          Effect.withTracerEnabled(true)
+        )
       : effect
 
   return { within, end }
 })
 
 /** Runs an effect as a stage of the build within which it is run, on whichever floor. */
-export const stage = (name: Stage, attempt: string | null) => <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.clockWith((clock) => {
-    const startedAt = clock.currentTimeNanosUnsafe()
-    const duration = Metric.withAttributes(Metrics.stageDuration, { [Attributes.stage]: name })
-    const attributes = attempt === null ? {} : { [Attributes.attempt]: attempt }
-    return Effect.ensuring(
-      Effect.withSpan(effect, name, { attributes, captureStackTrace: false }),
-      Effect.suspend(() => Metric.update(duration, Number(clock.currentTimeNanosUnsafe() - startedAt) / 1e9))
-    )
-  })
+export const stage =
+  (name: Stage, attempt: string | null) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.clockWith((clock) => {
+      const startedAt = clock.currentTimeNanosUnsafe()
+      const duration = Metric.withAttributes(Metrics.stageDuration, { [Attributes.stage]: name })
+      const attributes = attempt === null ? {} : { [Attributes.attempt]: attempt }
+      return Effect.ensuring(
+        Effect.withSpan(effect, name, { attributes, captureStackTrace: false }),
+        Effect.suspend(() => Metric.update(duration, Number(clock.currentTimeNanosUnsafe() - startedAt) / 1e9))
+      )
+    })

@@ -51,7 +51,9 @@ export const open = async (): Promise<OtlpReceiver> => {
       const path = request.url ?? ""
       const contentType = request.headers["content-type"] ?? ""
       const body = Buffer.concat(chunks)
-      const root = contentType.startsWith("application/json") ? fromJson(JSON.parse(body.toString())) : fromProtobuf(body)
+      const root = contentType.startsWith("application/json")
+        ? fromJson(JSON.parse(body.toString()))
+        : fromProtobuf(body)
       if (path === "/v1/traces") spans.push(...spansOf(root))
       if (path === "/v1/logs") logs.push(...logsOf(root))
       if (path === "/v1/metrics") for (const name of metricsOf(root)) metrics.add(name)
@@ -93,11 +95,15 @@ interface Message {
 const fromJson = (value: unknown): Message => {
   // Whatever is not an object has no fields.
   const fields = (typeof value === "object" && value !== null ? value : {}) as Record<string, unknown>
+  const text = (name: string) => {
+    const field = fields[name]
+    return typeof field === "string" || typeof field === "number" ? `${field}` : ""
+  }
   return {
     messages: (_, name) => [fields[name] ?? []].flat().map(fromJson),
-    text: (_, name) => String(fields[name] ?? ""),
-    hex: (_, name) => String(fields[name] ?? ""),
-    number: (_, name) => BigInt(String(fields[name] ?? 0))
+    text: (_, name) => text(name),
+    hex: (_, name) => text(name),
+    number: (_, name) => BigInt(text(name) || 0)
   }
 }
 
@@ -107,14 +113,14 @@ const fromProtobuf = (bytes: Buffer): Message => {
   let at = 0
   const varint = () => {
     let value = 0n
-    for (let shift = 0n;; shift += 7n) {
+    for (let shift = 0n; ; shift += 7n) {
       const byte = bytes[at++]
       if (byte === undefined) throw new Error("expected a varint, found the end of the message")
       value |= BigInt(byte & 0x7f) << shift
       if (byte < 0x80) return value
     }
   }
-  const take = (count: number) => bytes.subarray(at, at += count)
+  const take = (count: number) => bytes.subarray(at, (at += count))
   while (at < bytes.length) {
     const key = Number(varint())
     const value = (() => {
@@ -131,7 +137,7 @@ const fromProtobuf = (bytes: Buffer): Message => {
           throw new Error(`expected a wire type, found ${key & 7}`)
       }
     })()
-    fields.set(key >> 3, [...fields.get(key >> 3) ?? [], value])
+    fields.set(key >> 3, [...(fields.get(key >> 3) ?? []), value])
   }
   const bytesOf = (field: number) => (fields.get(field) ?? []).filter((value) => typeof value !== "bigint")
   return {
@@ -154,20 +160,25 @@ const attributesOf = (message: Message, field: number): Record<string, string> =
 const spansOf = (root: Message): Array<Span> =>
   root.messages(1, "resourceSpans").flatMap((resource) => {
     const service = attributesOf(resource.messages(1, "resource")[0] ?? fromJson(null), 1)["service.name"] ?? ""
-    return resource.messages(2, "scopeSpans").flatMap((scope) => scope.messages(2, "spans")).map((span) => ({
-      service,
-      traceId: span.hex(1, "traceId"),
-      spanId: span.hex(2, "spanId"),
-      parentSpanId: span.hex(4, "parentSpanId"),
-      name: span.text(5, "name"),
-      startNanos: span.number(7, "startTimeUnixNano"),
-      endNanos: span.number(8, "endTimeUnixNano"),
-      attributes: attributesOf(span, 9)
-    }))
+    return resource
+      .messages(2, "scopeSpans")
+      .flatMap((scope) => scope.messages(2, "spans"))
+      .map((span) => ({
+        service,
+        traceId: span.hex(1, "traceId"),
+        spanId: span.hex(2, "spanId"),
+        parentSpanId: span.hex(4, "parentSpanId"),
+        name: span.text(5, "name"),
+        startNanos: span.number(7, "startTimeUnixNano"),
+        endNanos: span.number(8, "endTimeUnixNano"),
+        attributes: attributesOf(span, 9)
+      }))
   })
 
 const logsOf = (root: Message): Array<LogRecord> =>
-  root.messages(1, "resourceLogs").flatMap((resource) => resource.messages(2, "scopeLogs"))
+  root
+    .messages(1, "resourceLogs")
+    .flatMap((resource) => resource.messages(2, "scopeLogs"))
     .flatMap((scope) => scope.messages(2, "logRecords"))
     .map((record) => ({
       traceId: record.hex(9, "traceId"),
@@ -175,6 +186,8 @@ const logsOf = (root: Message): Array<LogRecord> =>
     }))
 
 const metricsOf = (root: Message): Array<string> =>
-  root.messages(1, "resourceMetrics").flatMap((resource) => resource.messages(2, "scopeMetrics"))
+  root
+    .messages(1, "resourceMetrics")
+    .flatMap((resource) => resource.messages(2, "scopeMetrics"))
     .flatMap((scope) => scope.messages(2, "metrics"))
     .map((metric) => metric.text(1, "name"))

@@ -1,0 +1,107 @@
+/** The running product and clients of it, as one test file has them: opened once, gone at its end. */
+import { afterAll, beforeAll } from "@effect/vitest"
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import * as Drover from "../support/Drover.ts"
+import * as NixStore from "../support/NixStore.ts"
+import * as Process from "../support/Process.ts"
+
+export type Scheme = "ssh" | "ssh-ng"
+export const schemes: ReadonlyArray<Scheme> = ["ssh", "ssh-ng"]
+
+export interface Client {
+  readonly store: NixStore.NixStore
+  /** Begins to build what an expression says, on Drover alone. */
+  readonly startBuild: (expression: string, scheme: Scheme, ...flags: ReadonlyArray<string>) => Process.Process
+  readonly build: (expression: string, scheme: Scheme, ...flags: ReadonlyArray<string>) => Promise<Process.Ended>
+  /** The .drv path of an expression, as `builds list` names it. */
+  readonly derivation: (expression: string) => Promise<string>
+}
+
+export class World {
+  readonly directory: string
+  #drover: Drover.Drover | null = null
+  #clients: Array<NixStore.NixStore> = []
+
+  constructor() {
+    this.directory = mkdtempSync(path.join(os.tmpdir(), "drover-e2e-"))
+    chmodSync(this.directory, 0o755)
+  }
+
+  get drover() {
+    if (this.#drover === null) throw new Error("expected a running server, found none")
+    return this.#drover
+  }
+
+  async start(options?: Parameters<typeof Drover.start>[1]) {
+    this.#drover = await Drover.start(path.join(this.directory, "drover"), options)
+    return this.#drover
+  }
+
+  /** With a store in which there is nothing yet. */
+  async client(sshConfig = this.drover.sshConfig): Promise<Client> {
+    const store = await this.plainStore({ NIX_SSHOPTS: `-F ${sshConfig}` })
+    const startBuild: Client["startBuild"] = (expression, scheme, ...flags) => {
+      const machine = `${scheme}://drover ${NixStore.system} - 100 1 big-parallel`
+      const words = ["nix-build", "--no-out-link", "-j0", "--builders", machine, ...flags, "-E", expression]
+      const process = store.start(words)
+      process.stdin.end()
+      return process
+    }
+    return {
+      store,
+      startBuild,
+      build: (expression, scheme, ...flags) => startBuild(expression, scheme, ...flags).ended,
+      derivation: (expression) => store.must(["nix-instantiate", "-E", expression])
+    }
+  }
+
+  /** Adds an account, and gives an ssh_config for it. */
+  async addAccount(name: string) {
+    const dir = path.join(this.directory, `account-${name}`)
+    mkdirSync(dir)
+    const key = path.join(dir, "key")
+    await Process.must(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key])
+    const words = ["accounts", "add", name, "--key", `${key}.pub`]
+    const ended = await this.drover.command(...words)
+    if (ended.status !== 0) throw new Process.CommandFailed(words, ended)
+    const { knownHosts, ssh } = this.drover.ready
+    return Drover.writeSshConfig(dir, "drover", { address: ssh, user: name, key, knownHosts })
+  }
+
+  async plainStore(environment: Readonly<Record<string, string>> = {}) {
+    const dir = path.join(this.directory, `client-${this.#clients.length}`)
+    const store = await NixStore.open(dir, { environment })
+    this.#clients.push(store)
+    return store
+  }
+
+  async close() {
+    for (const client of this.#clients) await client.close()
+    await this.#drover?.stop()
+    rmSync(this.directory, { recursive: true, force: true, maxRetries: 3 })
+  }
+}
+
+/** A world for the tests of a file, with a server in it. */
+export const opened = (): World => {
+  const world = new World()
+  beforeAll(() => world.start())
+  afterAll(() => world.close())
+  return world
+}
+
+const busybox = path.join(Drover.projectDirectory, "build/busybox")
+
+/** A derivation whose builder is a busybox that comes from the client, so that there is an input to upload. */
+export const derivation = (name: string, script: string, attributes = "") => `
+  let bb = builtins.path { path = ${JSON.stringify(busybox)}; name = "busybox"; };
+  in derivation {
+    name = ${JSON.stringify(name)}; system = "${NixStore.system}"; builder = bb;
+    args = [ "sh" "-c" ${JSON.stringify(script).replaceAll("${", "\\${")} ];
+    seed = "${seed++} ${process.pid} ${Date.now()}"; inherit bb;
+    ${attributes}
+  }`
+
+let seed = 0
