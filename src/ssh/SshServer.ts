@@ -91,7 +91,10 @@ const make = Effect.fnUntraced(function* <R>(
     if (socket.destroyed) return
     ssh.injectSocket(socket)
     const end = yield* connection.run(options.handler, admitted)
-    yield* Effect.logDebug(`connection ended: ${end}`)
+    // Those who never got in come in any number.
+    yield* connection.account() === undefined
+      ? Effect.logDebug(`ended: ${end}`)
+      : Effect.logInfo(`disconnected: ${end}`)
   })
 
   const accepted = yield* Queue.unbounded<Effect.Effect<void, never, Authentication | Exclude<R, Scope.Scope>>>()

@@ -1,7 +1,7 @@
 /**
  * A door on a free port with a key of its own, and OpenSSH as its client.
  *
- * The session behind it does what its `DO` variable says, so that one door serves every test:
+ * The session behind it does what its environment's `DO` says, so that one door serves every test:
  *
  *     echo          sends back what comes, then ends
  *     take          reads to the end, then says on stdout how much it was
@@ -12,7 +12,7 @@
  *     environment   says what else was set
  *     die           has a defect
  */
-import { Context, Effect, Layer, type Scope } from "effect"
+import { Context, Deferred, Effect, Layer, Logger, type Scope } from "effect"
 import * as childProcess from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
@@ -49,11 +49,19 @@ const take = Effect.fnUntraced(function* (
 })
 
 /** Bytes `i * step mod 251`, so that what is lost, doubled or out of order shows. */
-export const pattern = (count: number, step: number, from = 0) =>
-  Uint8Array.from({ length: count }, (_, index) => ((from + index) * step) % 251)
+export const pattern = (count: number, step: number, from = 0) => {
+  const bytes = new Uint8Array(count)
+  for (let index = 0; index < count; index++) bytes[index] = ((from + index) * step) % 251
+  return bytes
+}
+
+interface Observer {
+  readonly saw: (event: string) => void
+  readonly gave: (count: number) => void
+}
 
 const perform = Effect.fnUntraced(
-  function* (channel: Channel, observe: (event: string) => void) {
+  function* (channel: Channel, observer: Observer) {
     const say = (text: string) => channel.write(new TextEncoder().encode(text))
     const [verb, argument = "0"] = (channel.environment.get("DO") ?? "echo").split(" ")
     switch (verb) {
@@ -64,7 +72,12 @@ const perform = Effect.fnUntraced(
         yield* say(`${yield* take(channel, () => Effect.void)}\n`)
         return 0
       case "give":
-        yield* give(Number(argument), channel.write)
+        yield* give(Number(argument), (bytes) =>
+          Effect.tap(
+            channel.write(bytes),
+            Effect.sync(() => observer.gave(bytes.length))
+          )
+        )
         return 0
       case "both":
         for (let sent = 0; sent < Number(argument); sent += 50_000) {
@@ -73,9 +86,9 @@ const perform = Effect.fnUntraced(
         }
         return 0
       case "stall":
-        observe("stalled")
+        observer.saw("stalled")
         yield* channel.closed
-        observe("closed")
+        observer.saw("closed")
         return 0
       case "status":
         return Number(argument)
@@ -88,20 +101,23 @@ const perform = Effect.fnUntraced(
         return 1
     }
   },
-  (session, _channel, observe) =>
-    Effect.catch(session, (error) => {
-      observe(error.detail)
-      return Effect.succeed(1)
-    }).pipe(Effect.onInterrupt(() => Effect.sync(() => observe("interrupted"))))
+  (session, _channel, observer) =>
+    Effect.catch(session, () => Effect.succeed(1)).pipe(
+      Effect.onInterrupt(() => Effect.sync(() => observer.saw("interrupted")))
+    )
 )
 
 export interface Door {
   readonly port: number
-  /** What sessions have gone through, in order. */
-  readonly observed: ReadonlyArray<string>
-  /** Arguments of `ssh`, up to the host. */
-  readonly ssh: (...options: ReadonlyArray<string>) => Array<string>
-  readonly directory: string
+  /** Waits until a session has gone through this, or the door has logged it. */
+  readonly until: (event: string) => Effect.Effect<void>
+  /** Bytes that sessions were able to send. */
+  readonly given: () => number
+  /** A command line up to the host, and what its session is to do. */
+  readonly ssh: (what: string, ...options: ReadonlyArray<string>) => Array<string>
+  /** The same with a key that is not known. */
+  readonly sshAsStranger: () => Array<string>
+  readonly file: (name: string) => string
 }
 
 const keygen = (file: string) =>
@@ -120,14 +136,23 @@ export const open = Effect.fnUntraced(function* (
   for (const name of ["host", "client", "stranger"]) keygen(file(name))
   const known = blobOf(file("client"))
   const account = new Account({ id: AccountId.make("0"), name: AccountName.make("test"), view: ViewId.make("0") })
-  const observed: Array<string> = []
+  let given = 0
+  const events = new Map<string, Deferred.Deferred<void>>()
+  const eventOf = (name: string) => {
+    const event = events.get(name) ?? Deferred.makeUnsafe<void>()
+    events.set(name, event)
+    return event
+  }
+  const observe = (name: string) => void Deferred.doneUnsafe(eventOf(name), Effect.void)
+  const observer: Observer = { saw: observe, gave: (count) => (given += count) }
   const layer = SshServer.layer({
     host: "127.0.0.1",
     port: 0,
     hostKey: fs.readFileSync(file("host"), "utf8"),
-    handler: (_, channel) => perform(channel, (event) => void observed.push(event)),
+    handler: (_, channel) => perform(channel, observer),
     limits
   }).pipe(
+    Layer.provide(Logger.layer([Logger.make(({ message }) => observe(`${[message].flat()[0]}`))])),
     Layer.provide(
       Layer.succeed(Authentication, {
         findByKey: (publicKey) => Effect.succeed(known.equals(publicKey) ? account : null)
@@ -135,33 +160,29 @@ export const open = Effect.fnUntraced(function* (
     )
   )
   const { port } = Context.get(yield* Effect.orDie(Layer.build(layer)), SshServer)
+  const settings = `Host drover
+  IdentityFile ${file("client")}
+Host stranger
+  IdentityFile ${file("stranger")}
+Host *
+  HostName 127.0.0.1
+  Port ${port}
+  IdentitiesOnly yes
+  BatchMode yes
+  SendEnv DO
+  UserKnownHostsFile ${file("known_hosts")}
+  GlobalKnownHostsFile none
+  ControlPath ${file("master")}
+`
+  fs.writeFileSync(file("config"), settings)
   fs.writeFileSync(file("known_hosts"), `[127.0.0.1]:${port} ${fs.readFileSync(file("host.pub"), "utf8")}`)
   return {
     port,
-    observed,
-    directory,
-    ssh: (...options) => [
-      "ssh",
-      "-T",
-      "-F",
-      "none",
-      "-p",
-      `${port}`,
-      "-i",
-      file("client"),
-      "-o",
-      "IdentitiesOnly=yes",
-      "-o",
-      "BatchMode=yes",
-      "-o",
-      `UserKnownHostsFile=${file("known_hosts")}`,
-      "-o",
-      "StrictHostKeyChecking=yes",
-      "-o",
-      "GlobalKnownHostsFile=none",
-      ...options,
-      "127.0.0.1"
-    ]
+    until: (event) => Deferred.await(eventOf(event)),
+    given: () => given,
+    file,
+    ssh: (what, ...options) => ["env", `DO=${what}`, "ssh", "-T", "-F", file("config"), ...options, "drover"],
+    sshAsStranger: () => ["ssh", "-T", "-F", file("config"), "stranger"]
   }
 })
 
@@ -172,17 +193,31 @@ export interface Ended {
   readonly err: Buffer
 }
 
-/** Runs a command to its end; interrupting kills it. `input` is followed by the end of input. */
-export const run = (argv: ReadonlyArray<string>, input: Uint8Array = new Uint8Array(0)): Effect.Effect<Ended> =>
+/** Starts a command that ends with the scope at the latest. */
+export const start = (argv: ReadonlyArray<string>) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const child = childProcess.spawn(argv[0]!, argv.slice(1), { stdio: "pipe" })
+      // A command may end without having read what it was given.
+      child.stdin.on("error", () => {})
+      return child
+    }),
+    (child) => Effect.sync(() => child.kill("SIGKILL"))
+  )
+
+/** Reads what a command says until it has ended. */
+export const ended = (child: childProcess.ChildProcessWithoutNullStreams): Effect.Effect<Ended> =>
   Effect.callback((resume) => {
-    const child = childProcess.spawn(argv[0]!, argv.slice(1), { stdio: "pipe" })
     const out: Array<Buffer> = []
     const err: Array<Buffer> = []
     child.stdout.on("data", (bytes: Buffer) => out.push(bytes))
     child.stderr.on("data", (bytes: Buffer) => err.push(bytes))
-    // A command may end without having read what it was given.
-    child.stdin.on("error", () => {})
-    child.stdin.end(input)
     child.on("close", (status) => resume(Effect.succeed({ status, out: Buffer.concat(out), err: Buffer.concat(err) })))
-    return Effect.sync(() => child.kill("SIGKILL"))
   })
+
+/** Runs a command to its end. */
+export const run = Effect.fnUntraced(function* (argv: ReadonlyArray<string>, input: Uint8Array = new Uint8Array(0)) {
+  const child = yield* start(argv)
+  child.stdin.end(input)
+  return yield* ended(child)
+}, Effect.scoped)
