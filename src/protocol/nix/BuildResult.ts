@@ -7,6 +7,7 @@ import { Schema } from "effect"
 import * as Codec from "../wire/Codec.ts"
 import { OutputName } from "./Derivation.ts"
 import { Sha256 } from "./Hash.ts"
+import { SignatureText } from "./Signature.ts"
 import { StorePath } from "./StorePath.ts"
 
 /** By name, the number that travels. Numbers from 15 on make newer clients hang up, so there are none. */
@@ -53,7 +54,7 @@ export const BuiltOutput = Schema.Struct({
   path: StorePath,
   /** What the derivation hashes to: names the output to clients up to 2.34. */
   hash: Sha256,
-  signatures: Schema.Array(Codec.text.schema)
+  signatures: Schema.Array(SignatureText)
 })
 export type BuiltOutput = typeof BuiltOutput.Type
 

@@ -11,7 +11,7 @@ import * as Hash from "../nix/Hash.ts"
 import * as StorePath from "../nix/StorePath.ts"
 import * as Codec from "../wire/Codec.ts"
 import * as Variant from "../wire/Variant.ts"
-import { NarSize } from "../worker/PathInfo.ts"
+import { NarSize, Signatures } from "../worker/PathInfo.ts"
 
 /** `sha256:` and nixbase32, where the worker protocol has bare hex; empty for unknown. */
 const NarHash: Codec.Codec<Hash.Sha256 | null> = Codec.refine(Codec.textUpTo(128), {
@@ -29,7 +29,7 @@ const fields = {
   narSize: NarSize,
   narHash: Variant.since(0x0204, NarHash, null),
   contentAddress: Variant.since(0x0204, Codec.text, ""),
-  signatures: Variant.since(0x0204, Codec.set(Codec.text), [])
+  signatures: Variant.since(0x0204, Signatures, [])
 }
 const Unkeyed = Codec.struct(fields)
 

@@ -53,7 +53,8 @@ export const take = Effect.fnUntraced(function*<E, R>(
 })
 
 /** Reads values of a codec from the source. */
-export const reader = <E, R>(source: Source<E, R>): Reader.Reader<E, R> => Reader.make(source, (count) => take(source, count))
+export const reader = <E, R>(source: Source<E, R>): Reader.Reader<E, R> =>
+  Reader.make(source, (count) => take(source, count))
 
 /** Reads and drops all that is left. Answers how many bytes that was. */
 export const drain = Effect.fnUntraced(function*<E, R>(source: Source<E, R>): Effect.fn.Return<number, E, R> {

@@ -32,7 +32,8 @@ export const only = <A>(when: When, self: Codec<A>, otherwise: A): Codec<A> => (
 })
 
 /** Present on the wire only from `version` on; before it, reads as `otherwise`. */
-export const since = <A>(version: Version, self: Codec<A>, otherwise: A): Codec<A> => only(from(version), self, otherwise)
+export const since = <A>(version: Version, self: Codec<A>, otherwise: A): Codec<A> =>
+  only(from(version), self, otherwise)
 
 /** Two layouts of the same values: `then` when the condition holds, else `otherwise`. */
 export const layouts = <A>(when: When, then: Codec<A>, otherwise: Codec<A>): Codec<A> => ({
@@ -127,7 +128,8 @@ export const tagged = <const Cases extends Record<string, readonly [code: number
       const number = yield* u32.decode(version)
       const found = byCode.get(number)
       if (found === undefined) {
-        throw new WireError({ expected: `one of ${[...byCode.keys()].map(printCode).join(", ")}`, found: printCode(number) })
+        const expected = `one of ${[...byCode.keys()].map(printCode).join(", ")}`
+        throw new WireError({ expected, found: printCode(number) })
       }
       const { fields, tag } = found
       // The tag and the codec of the fields come from the same case.

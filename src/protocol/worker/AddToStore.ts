@@ -11,7 +11,7 @@ import * as StorePath from "../nix/StorePath.ts"
 import * as Codec from "../wire/Codec.ts"
 import * as Variant from "../wire/Variant.ts"
 import * as Operation from "./Operation.ts"
-import { PathInfo } from "./PathInfo.ts"
+import { PathInfo, Signatures } from "./PathInfo.ts"
 import { Realisation } from "./Realisation.ts"
 
 const isName = Schema.is(StorePath.Name)
@@ -135,7 +135,7 @@ export const AddBuildLog = Operation.make(45, {
 })
 
 export const AddSignatures = Operation.make(37, {
-  request: Codec.struct({ path: StorePath.wire, signatures: Codec.set(Codec.text) }),
+  request: Codec.struct({ path: StorePath.wire, signatures: Signatures }),
   response: Variant.ignored(Codec.u64, 1n)
 })
 

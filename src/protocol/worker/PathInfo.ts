@@ -7,8 +7,10 @@
  *
  * @see Nix `src/libstore/worker-protocol.cc`, `UnkeyedValidPathInfo`
  */
+import { Schema } from "effect"
 import * as Hash from "../nix/Hash.ts"
 import { PathInfo as Value } from "../nix/PathInfo.ts"
+import { SignatureText } from "../nix/Signature.ts"
 import * as StorePath from "../nix/StorePath.ts"
 import * as Codec from "../wire/Codec.ts"
 import * as Variant from "../wire/Variant.ts"
@@ -31,6 +33,19 @@ export const NarSize = Codec.refine(Codec.natural, {
     size >= narSizeMin ? size : new Codec.WireError({ expected: `a NAR of at least ${narSizeMin} byte`, found: "0" })
 })
 
+const isSignature: (text: string) => boolean = Schema.is(SignatureText)
+
+/** Each `name:base64`, of which only the characters are looked at here. */
+export const Signatures = Codec.set(
+  Codec.refine(Codec.text, {
+    grammar: "signature",
+    schema: SignatureText,
+    to: (text) => text,
+    from: (text) =>
+      isSignature(text) ? text : new Codec.WireError({ expected: "a signature", found: `${text.length} characters` })
+  })
+)
+
 const fields = {
   /** The derivation that built it, when the store remembers. */
   deriver: StorePath.wireOptional,
@@ -41,7 +56,7 @@ const fields = {
   narSize: NarSize,
   /** Built here rather than copied from elsewhere, so trusted without a signature. */
   ultimate: Variant.since(0x0110, Codec.bool, false),
-  signatures: Variant.since(0x0110, Codec.set(Codec.text), []),
+  signatures: Variant.since(0x0110, Signatures, []),
   /** Empty unless the path is content-addressed. */
   contentAddress: Variant.since(0x0110, Codec.text, "")
 }

@@ -11,6 +11,7 @@ import * as StorePath from "../nix/StorePath.ts"
 import * as Codec from "../wire/Codec.ts"
 import * as Variant from "../wire/Variant.ts"
 import { OutputName } from "./Derivation.ts"
+import { Signatures } from "./PathInfo.ts"
 import { withFeature } from "./Version.ts"
 
 export const OutputId: Codec.Codec<Nix.OutputId> = Codec.refine(Codec.textUpTo(512), {
@@ -43,14 +44,14 @@ const realisation: Codec.Codec<Nix.Realisation> = Variant.layouts(
 /** Where the output is known from what was asked. */
 export const UnkeyedRealisation = Codec.named(
   "UnkeyedRealisation",
-  Codec.struct({ outPath: StorePath.wire, signatures: Codec.set(Codec.text) })
+  Codec.struct({ outPath: StorePath.wire, signatures: Signatures })
 )
 
 const keyed: Codec.Codec<Nix.KeyedRealisation> = Codec.struct({
   derivation: StorePath.wire,
   output: OutputName,
   outPath: StorePath.wire,
-  signatures: Codec.set(Codec.text)
+  signatures: Signatures
 })
 
 /** One or the other, by the feature. */
