@@ -1,0 +1,99 @@
+/*
+ * Frames on a descriptor. Reading and writing block: whoever waits for us is slowed down by exactly what slows us.
+ */
+#include "channel.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum { HEADER = 5 };
+
+static int channel = CHANNEL;
+static uint8_t incoming[FRAME_MAX + 1];
+
+void channel_open(int fd)
+{
+	channel = fd;
+}
+
+int channel_fd(void)
+{
+	return channel;
+}
+
+static void read_whole(uint8_t *to, size_t length)
+{
+	while (length > 0) {
+		ssize_t count = read(channel, to, length);
+
+		if (count < 0 && errno == EINTR)
+			continue;
+		if (count <= 0)
+			_exit(0);
+		to += count;
+		length -= (size_t)count;
+	}
+}
+
+struct frame channel_read(void)
+{
+	uint8_t header[HEADER];
+	struct frame frame;
+
+	read_whole(header, sizeof(header));
+	frame.type = header[0];
+	frame.length = header[1] | header[2] << 8 | header[3] << 16 | (uint32_t)header[4] << 24;
+	frame.payload = incoming;
+	if (frame.length > FRAME_MAX)
+		fail_with("reading a frame", "longer than 1 MiB");
+	read_whole(incoming, frame.length);
+	incoming[frame.length] = 0;
+	return frame;
+}
+
+void channel_write(enum frame_type type, const void *payload, size_t length)
+{
+	uint8_t header[HEADER] = { type, length & 0xff, length >> 8 & 0xff, length >> 16 & 0xff, length >> 24 & 0xff };
+	struct iovec parts[2] = { { header, HEADER }, { (void *)payload, length } };
+	struct iovec *part = parts;
+	int left = 2;
+
+	while (left > 0) {
+		ssize_t count = writev(channel, part, left);
+
+		if (count < 0 && errno == EINTR)
+			continue;
+		if (count < 0)
+			_exit(1);
+		while (left > 0 && (size_t)count >= part->iov_len) {
+			count -= (ssize_t)part->iov_len;
+			part++;
+			left--;
+		}
+		if (left > 0) {
+			part->iov_base = (uint8_t *)part->iov_base + count;
+			part->iov_len -= (size_t)count;
+		}
+	}
+}
+
+_Noreturn void fail(const char *call, const char *about)
+{
+	char text[1024];
+	int length = snprintf(text, sizeof(text), "%s: %.700s: %s", call, about, strerror(errno));
+
+	channel_write(FRAME_FAILED, text, (size_t)length);
+	_exit(1);
+}
+
+_Noreturn void fail_with(const char *what, const char *about)
+{
+	char text[1024];
+	int length = snprintf(text, sizeof(text), "%s: %.900s", what, about);
+
+	channel_write(FRAME_FAILED, text, (size_t)length);
+	_exit(1);
+}

@@ -1,0 +1,85 @@
+/*
+ * What is said on the channel between the host and the executor, and how it is read and written.
+ *
+ * A frame is a type (u8), the length of its payload (u32, little-endian, at most FRAME_MAX) and the payload.
+ * src/sandbox/executor/Frame.ts declares the same, and has the order in which each side speaks:
+ *
+ *   executor  READY
+ *   host      PROGRAM, ARGUMENT*, VARIABLE*, (BUILD_FILE | ETC_FILE, FILE_DATA*)*, OUTPUT*, RUN
+ *   executor  LOG*, EXITED
+ *   host      SEND                    any number of times, each answered before the next by
+ *   executor  NAR_DATA*, NAR_END | NAR_REFUSED
+ *
+ * At any time the executor may say FAILED and end, and the host may close the channel, which ends everything.
+ */
+#ifndef CHANNEL_H
+#define CHANNEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	FRAME_MAX = 1 << 20,
+	CHANNEL = 3,	/* the descriptor that it comes on, unless told otherwise */
+};
+
+enum frame_type {
+	/* from the host */
+	FRAME_PROGRAM = 1,	/* path of the builder */
+	FRAME_ARGUMENT,		/* one word of argv, the zeroth first */
+	FRAME_VARIABLE,		/* NAME=VALUE */
+	FRAME_BUILD_FILE,	/* name of a file in the build directory; its contents follow */
+	FRAME_ETC_FILE,		/* name of a file in /etc; its contents follow */
+	FRAME_FILE_DATA,	/* bytes of the file named last */
+	FRAME_OUTPUT,		/* base name of a declared output */
+	FRAME_RUN,		/* u32 flags, u32 most processes, host name: all is told, begin */
+	FRAME_SEND,		/* base name of the output to send */
+	/* from the executor */
+	FRAME_READY = 0x81,	/* u32 version of the protocol */
+	FRAME_LOG,		/* what the builder wrote to its terminal */
+	FRAME_EXITED,		/* struct exited, then a byte for each declared output: 1 if it is there */
+	FRAME_NAR_DATA,
+	FRAME_NAR_END,
+	FRAME_NAR_REFUSED,	/* u8 enum refusal, path below the store directory */
+	FRAME_FAILED,		/* call: what it was about: error */
+};
+
+enum { PROTOCOL_VERSION = 1 };
+
+/* Of FRAME_RUN. */
+enum {
+	RUN_NETWORK = 1,	/* shares the network of the executor */
+	RUN_LINUX32 = 2,	/* says that it is a 32-bit machine */
+	RUN_KVM = 4,		/* has /dev/kvm */
+};
+
+enum refusal {
+	REFUSED_MISSING = 1,
+	REFUSED_SUSPICIOUS,	/* ownership or permission of the output itself */
+	REFUSED_OWNERSHIP,	/* a file in it is not the builder's */
+	REFUSED_TYPE,		/* neither file, directory nor symlink */
+	REFUSED_DEPTH,
+	REFUSED_ENTRIES,	/* more names in one directory than are held in memory */
+};
+
+struct frame {
+	uint8_t type;
+	uint32_t length;
+	uint8_t *payload;	/* valid until the next is read; followed by a NUL that is not counted */
+};
+
+/* Uses another descriptor than CHANNEL. */
+void channel_open(int fd);
+int channel_fd(void);
+
+/* Waits for a frame. When the host has gone there is nothing left to do, and the process ends. */
+struct frame channel_read(void);
+void channel_write(enum frame_type type, const void *payload, size_t length);
+
+/* Tells the host which call failed, with errno, and what it was about; then ends. */
+_Noreturn void fail(const char *call, const char *about);
+
+/* The same for what the host has asked and should not have. */
+_Noreturn void fail_with(const char *what, const char *about);
+
+#endif
