@@ -23,14 +23,15 @@ const installed = () => ["/usr/bin/busybox", "/bin/busybox"].find((file) => exis
 export const busybox = {
   name: "the sandbox's shell",
   isDone,
-  fetches: () => isDone() || installed() !== null ? [] : ["busybox-static"],
+  fetches: () => (isDone() || installed() !== null ? [] : ["busybox-static"]),
   run: async () => {
     const unpacked = async () => {
       const dir = await unpack("busybox-static")
       return ["bin/busybox", "usr/bin/busybox"].map((file) => path.join(dir, file)).find((file) => existsSync(file))
     }
-    const source = installed() ?? await unpacked()
-    if (source === undefined || !isStatic(source)) refuse("expected a static busybox in the package busybox-static, found none")
+    const source = installed() ?? (await unpacked())
+    if (source === undefined || !isStatic(source))
+      refuse("expected a static busybox in the package busybox-static, found none")
     copyFileSync(source, `${target}.part`)
     chmodSync(`${target}.part`, 0o755)
     renameSync(`${target}.part`, target)

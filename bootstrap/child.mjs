@@ -60,7 +60,11 @@ export const run = async (argv, { cwd, env, log }) => {
 /** Runs a tool of the set-up, and gives its standard output, or null where it fails. */
 export const ask = (argv, { cwd, env } = {}) =>
   new Promise((resolve) => {
-    const child = spawn(argv[0], argv.slice(1), { cwd, env: env ?? toolEnvironment(), stdio: ["ignore", "pipe", "ignore"] })
+    const child = spawn(argv[0], argv.slice(1), {
+      cwd,
+      env: env ?? toolEnvironment(),
+      stdio: ["ignore", "pipe", "ignore"]
+    })
     const chunks = []
     child.stdout.on("data", (chunk) => chunks.push(chunk))
     child.on("error", () => resolve(null))
@@ -103,14 +107,12 @@ const parentCheckMilliseconds = 250
  * Runs the server to its end; gives its status.
  *
  * It gets a session of its own, so that a terminal's Ctrl-C, which reaches npm, us, and through npm us again, reaches
- * it once and by us alone. Its standard input is a pipe whose other end we hold and never write to: should we be
- * killed, that ends, and so does it. npm cannot be made to do the same, so it is watched.
+ * it once and by us alone. Should we be killed, the kernel ends it: its starter asked for that. We cannot ask for the
+ * same of npm, so it is watched.
  */
 export const serve = async (argv) => {
   const parent = process.ppid
-  const child = spawn(argv[0], argv.slice(1), { detached: true, stdio: ["pipe", "inherit", "inherit"] })
-  // The server may end before us, and a pipe without a reader is then no news.
-  child.stdin?.on("error", () => {})
+  const child = spawn(argv[0], argv.slice(1), { detached: true, stdio: ["ignore", "inherit", "inherit"] })
   let told = false
   const end = (signal) => {
     if (told) return
@@ -118,11 +120,12 @@ export const serve = async (argv) => {
     child.kill(signal)
   }
   for (const signal of signals) process.on(signal, end)
-  const watch = process.env.npm_lifecycle_event === undefined
-    ? undefined
-    : setInterval(() => {
-      if (process.ppid !== parent) end("SIGTERM")
-    }, parentCheckMilliseconds)
+  const watch =
+    process.env.npm_lifecycle_event === undefined
+      ? undefined
+      : setInterval(() => {
+          if (process.ppid !== parent) end("SIGTERM")
+        }, parentCheckMilliseconds)
   try {
     return await ended(child, argv[0])
   } finally {

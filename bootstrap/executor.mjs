@@ -6,13 +6,21 @@ import { run } from "./child.mjs"
 import { build, root } from "./place.mjs"
 
 const sources = path.join(root, "executor")
+
+/** Those with a folder of their own. */
+const directories = ["launcher", "starter"]
+
 const mark = path.join(build, "executor.sha256")
 
 /** Of everything that the programs are made from. Compilers come and go, so without them. */
 const hash = () => {
   const sum = createHash("sha256")
-  for (const name of readdirSync(sources).sort()) {
-    if (/(\.[ch]|^Makefile)$/.test(name)) sum.update(`${name}\0`).update(readFileSync(path.join(sources, name)))
+  const files = ["", ...directories].flatMap((dir) =>
+    readdirSync(path.join(sources, dir)).map((name) => path.join(dir, name))
+  )
+  // Code units: the same order wherever it is built.
+  for (const name of files.sort((one, other) => (one < other ? -1 : 1))) {
+    if (/\.[ch]$|^Makefile$/.test(name)) sum.update(`${name}\0`).update(readFileSync(path.join(sources, name)))
   }
   return sum.digest("hex")
 }
@@ -20,7 +28,8 @@ const hash = () => {
 export const executor = {
   name: "the executor",
   isDone: () =>
-    existsSync(mark) && ["executor", "starter"].every((program) => existsSync(path.join(build, program))) &&
+    existsSync(mark) &&
+    ["executor", ...directories].every((program) => existsSync(path.join(build, program))) &&
     readFileSync(mark, "utf8") === hash(),
   run: async () => {
     const made = hash()

@@ -9,20 +9,23 @@ import { refuse } from "./say.mjs"
 const isInstalled = (dev) => {
   const wanted = readJson(path.join(root, "package-lock.json"))?.packages ?? {}
   const found = readJson(path.join(modules, ".package-lock.json"))?.packages ?? {}
-  return existsSync(node24) && Object.entries(wanted).every(([place, { version, optional, dev: forDev }]) => {
-    if (place === "") return true
-    const there = found[place]
-    // Those for other systems are optional, and rightly not there.
-    if (there === undefined) return optional === true || (!dev && forDev === true)
-    return there.version === version
-  })
+  return (
+    existsSync(node24) &&
+    Object.entries(wanted).every(([place, { version, optional, dev: forDev }]) => {
+      if (place === "") return true
+      const there = found[place]
+      // Those for other systems are optional, and rightly not there.
+      if (there === undefined) return optional === true || (!dev && forDev === true)
+      return there.version === version
+    })
+  )
 }
 
 /** npm as a command: the one that runs us, on a Node that it does not replace while it works. */
 const npm = () => {
   const cli = process.env.npm_execpath
   const node = findProgram("node")
-  if (cli !== undefined && node !== null && existsSync(cli) && /npm-cli\.js$/.test(cli)) return [node, cli]
+  if (cli !== undefined && node !== null && existsSync(cli) && cli.endsWith("npm-cli.js")) return [node, cli]
   const program = findProgram("npm")
   return program === null ? refuse("expected npm on the PATH, found none") : [program]
 }
@@ -38,7 +41,9 @@ export const npmPackages = ({ dev }) => ({
       log: "npm"
     })
     if (!isInstalled(dev)) {
-      refuse(`expected npm to install what package-lock.json names, Node 24 for ${process.arch} included; see build/log/npm.log`)
+      refuse(
+        `expected npm to install what package-lock.json names, Node 24 for ${process.arch} included; see build/log/npm.log`
+      )
     }
   }
 })

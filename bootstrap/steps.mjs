@@ -64,7 +64,7 @@ const isAlive = (pid) => {
 const lock = async () => {
   mkdirSync(build, { recursive: true })
   const file = path.join(build, "setup.lock")
-  for (let told = false;; told = true) {
+  for (let told = false; ; told = true) {
     try {
       writeFileSync(file, String(process.pid), { flag: "wx" })
       const release = () => rmSync(file, { force: true })

@@ -44,8 +44,12 @@ export const bring = async (packages, fetched) => {
   if (packages.length === 0) return
   await progress("system packages", () =>
     withoutServices(() =>
-      run(["apt-get", "-q", "-y", "--no-remove", "--no-install-recommends", "install", ...packages], { env, log: "apt" })
-    ))
+      run(["apt-get", "-q", "-y", "--no-remove", "--no-install-recommends", "install", ...packages], {
+        env,
+        log: "apt"
+      })
+    )
+  )
 }
 
 const policyFile = "/usr/sbin/policy-rc.d"
@@ -91,6 +95,6 @@ const hasSshd = () => existsSync(sshdFile) || findProgram("sshd") !== null
 export const sshd = {
   name: "OpenSSH's server",
   isDone: hasSshd,
-  fetches: () => hasSshd() ? [] : ["openssh-server"],
+  fetches: () => (hasSshd() ? [] : ["openssh-server"]),
   run: () => unpack("openssh-server")
 }

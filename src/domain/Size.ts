@@ -5,7 +5,7 @@ const units = ["K", "M", "G", "T"] as const
 
 /** Bytes; null for what is no size. A bare number is none: nobody can see what it counts. */
 export const parse = (text: string): number | null => {
-  const [, digits, unit] = /^([1-9][0-9]{0,8})([KMGT])$/i.exec(text) ?? []
+  const [, digits, unit] = /^([1-9][0-9]{0,12})([KMGT])$/i.exec(text) ?? []
   if (digits === undefined || unit === undefined) return null
   // The expression admits no other letter than the units'.
   const power = units.indexOf(unit.toUpperCase() as (typeof units)[number]) + 1

@@ -1,0 +1,124 @@
+/**
+ * The operator's command line: asks a running server over its socket.
+ *
+ * Exit status: 0 when done, 1 when the server was not there or refused, 2 for words that are no command.
+ */
+import { Effect, Result, Schema } from "effect"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { parseArgs } from "node:util"
+import { read, surroundings } from "../config.ts"
+import { AccountName } from "../domain/Account.ts"
+import * as Client from "./operator/Client.ts"
+import { buildsMax } from "./operator/Request.ts"
+import { accountsTable, buildsTable } from "./operator/Table.ts"
+
+/** Builds listed unless told otherwise: what somebody can look through. */
+const limitDefault = 1000
+
+const help = `The operator's commands, against a running server
+
+  npm run -s drover -- COMMAND [--data-dir DIR] [--config FILE]
+
+  accounts add NAME --key FILE      a new account, opened by the Ed25519 public key in FILE
+  accounts list [--json]            accounts and their keys
+  builds list [--json] [--limit N]  builds, newest first, ${limitDefault} unless told otherwise
+
+The server is found by its data directory, which is told as it was told the server.
+`
+
+/** Words that are no command. */
+class UsageError extends Schema.TaggedError<UsageError>()("UsageError", { detail: Schema.String }) {
+  override get message() {
+    return this.detail
+  }
+}
+
+const parse = (args: ReadonlyArray<string>) =>
+  Effect.try({
+    try: () =>
+      parseArgs({
+        args: [...args],
+        allowPositionals: true,
+        options: {
+          "data-dir": { type: "string" },
+          config: { type: "string" },
+          key: { type: "string" },
+          json: { type: "boolean" },
+          limit: { type: "string" },
+          help: { type: "boolean" }
+        }
+      }),
+    catch: (error) => new UsageError({ detail: error instanceof Error ? error.message : String(error) })
+  })
+
+type Options = Effect.Success<ReturnType<typeof parse>>["values"]
+
+/** Where the server keeps its data, found as the server itself finds it. */
+const dataDirOf = (options: Options) => {
+  const told = (["data-dir", "config"] as const).flatMap((name) => {
+    const value = options[name]
+    return value === undefined ? [] : [`--${name}`, value]
+  })
+  return Effect.map(Effect.fromResult(read(told, surroundings())), ({ dataDir }) => dataDir)
+}
+
+const isAccountName = Schema.is(AccountName)
+
+const addAccount = Effect.fnUntraced(function* (name: string, options: Options) {
+  if (!isAccountName(name)) {
+    const allowed = "1 to 64 letters, digits, dots, underscores and hyphens"
+    return yield* new UsageError({ detail: `expected a name of ${allowed}, found ${JSON.stringify(name)}` })
+  }
+  if (options.key === undefined) return yield* new UsageError({ detail: "expected --key and a public key's file" })
+  const file = path.resolve(surroundings().directory, options.key)
+  // Read here, not by the server: the file may be nobody's but the operator's.
+  const publicKey = yield* Effect.try({
+    try: () => fs.readFileSync(file, "utf8"),
+    catch: (error) => new UsageError({ detail: `--key: ${error instanceof Error ? error.message : String(error)}` })
+  })
+  const account = yield* Client.addAccount(yield* dataDirOf(options), { name, publicKey: publicKey.slice(0, 2048) })
+  return `account ${account.name} added, opened by ${account.keys.map(({ fingerprint }) => fingerprint).join(", ")}\n`
+})
+
+const listAccounts = Effect.fnUntraced(function* (options: Options) {
+  const accounts = yield* Client.listAccounts(yield* dataDirOf(options))
+  return options.json === true ? `${JSON.stringify(accounts, null, 2)}\n` : accountsTable(accounts)
+})
+
+const listBuilds = Effect.fnUntraced(function* (options: Options) {
+  const limit = options.limit === undefined ? limitDefault : Number(options.limit)
+  if (!Number.isInteger(limit) || limit < 1 || limit > buildsMax) {
+    const found = JSON.stringify(options.limit)
+    return yield* new UsageError({ detail: `--limit: expected a whole number from 1 to ${buildsMax}, found ${found}` })
+  }
+  const builds = yield* Client.listBuilds(yield* dataDirOf(options), limit)
+  return options.json === true ? `${JSON.stringify(builds, null, 2)}\n` : buildsTable(builds)
+})
+
+/** What is printed for the words given. */
+export const run = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
+  const { positionals, values } = yield* parse(args)
+  const [noun, verb, name, ...more] = positionals
+  if (values.help === true || noun === undefined) return help
+  if (noun === "accounts" && verb === "add" && name !== undefined && more.length === 0) {
+    return yield* addAccount(name, values)
+  }
+  if (noun === "accounts" && verb === "list" && name === undefined) return yield* listAccounts(values)
+  if (noun === "builds" && verb === "list" && name === undefined) return yield* listBuilds(values)
+  return yield* new UsageError({
+    detail: `expected a command, found ${JSON.stringify(positionals.join(" "))}; --help lists them`
+  })
+})
+
+const main = async (args: ReadonlyArray<string>) => {
+  const outcome = await Effect.runPromise(Effect.result(run(args)))
+  if (Result.isSuccess(outcome)) {
+    process.stdout.write(outcome.success)
+    return 0
+  }
+  process.stderr.write(`drover: ${outcome.failure.message}\n`)
+  return outcome.failure._tag === "UsageError" ? 2 : 1
+}
+
+if (import.meta.main) process.exitCode = await main(process.argv.slice(2))

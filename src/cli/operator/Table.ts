@@ -1,0 +1,49 @@
+/** Rows for people: columns as wide as what stands in them, two spaces between. */
+import type { BuildRecord } from "../../storage/BuildRepository.ts"
+import type { ListedAccount } from "./Request.ts"
+
+export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
+  return rows
+    .map(
+      (row) =>
+        `${row
+          .map((cell, column) => cell.padEnd(widths[column]!))
+          .join("  ")
+          .trimEnd()}\n`
+    )
+    .join("")
+}
+
+/** Names and comments come from clients: a terminal must not take them for commands. */
+export const printable = (text: string) => text.replace(/[^\x20-\x7e\u00a0-\uffff]/g, "?")
+
+export const accountsTable = (accounts: ReadonlyArray<ListedAccount>): string =>
+  table([
+    ["ACCOUNT", "KEY", "COMMENT"],
+    ...accounts.flatMap(({ keys, name }) =>
+      keys.length === 0
+        ? [[name, "-", ""]]
+        : keys.map(({ comment, fingerprint }, index) => [index === 0 ? name : "", fingerprint, printable(comment)])
+    )
+  ])
+
+/** To the second. */
+const time = (iso: string | null | undefined) => iso?.replace("T", " ").replace(/\..*$/, "") ?? "-"
+
+export const buildsTable = (builds: ReadonlyArray<BuildRecord>): string =>
+  table([
+    ["STARTED (UTC)", "STATE", "OUTCOME", "TRIES", "SYSTEM", "ACCOUNTS", "DERIVATION"],
+    ...builds.map(({ accounts, attempts, derivation, reusedFrom, state, system }) => {
+      const last = attempts.at(-1)
+      return [
+        time(last?.startedAt),
+        state,
+        last?.outcome ?? (reusedFrom === null ? "-" : "reused"),
+        String(attempts.length),
+        printable(system),
+        accounts.join(","),
+        printable(derivation)
+      ]
+    })
+  ])
