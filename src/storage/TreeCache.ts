@@ -202,9 +202,13 @@ const leftOver = Effect.fnUntraced(function* (directory: string) {
       .map(({ name }): LeftOver => {
         const [, narHash, bytes] = /^(.*)-(\d+)$/.exec(name) ?? []
         const whole = path.join(directory, name)
-        return isSameBoot && isSha256(narHash) && bytes !== undefined
-          ? { _tag: "Tree", narHash, name: whole, bytes: Number(bytes) }
-          : { _tag: "Remains", name: whole }
+        if (isSameBoot && isSha256(narHash) && bytes !== undefined) {
+          return { _tag: "Tree", narHash, name: whole, bytes: Number(bytes) }
+        }
+        // Its name may be wanted before it is removed.
+        const unnamed = path.join(directory, `.old-${randomUUID()}`)
+        fs.renameSync(whole, unnamed)
+        return { _tag: "Remains", name: unnamed }
       })
   })
 })

@@ -147,7 +147,7 @@ const prepare = Effect.fnUntraced(function* (directory: string) {
   yield* file("preparing the blobs", directory, async () => {
     await fs.rm(path.join(directory, "tmp"), { recursive: true, force: true })
     await fs.mkdir(path.join(directory, "tmp"), { recursive: true, mode: 0o700 })
-    for (const shard of shards) await fs.mkdir(path.join(directory, shard), { recursive: true, mode: 0o700 })
+    await Promise.all(shards.map((shard) => fs.mkdir(path.join(directory, shard), { recursive: true, mode: 0o700 })))
   })
   yield* sync(directory, (handle) => handle.sync())
 })
