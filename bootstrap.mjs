@@ -51,7 +51,10 @@ try {
   if (!Object.hasOwn(commands, name ?? "")) {
     refuse(`expected one of ${Object.keys(commands).join(", ")}, found ${JSON.stringify(name ?? "")}`)
   }
-  process.exitCode = await commands[name](rest.filter((word) => word !== "--no-install"), install)
+  process.exitCode = await commands[name](
+    rest.filter((word) => word !== "--no-install"),
+    install
+  )
 } catch (error) {
   // Anything else is a bug here, and its stack is what its reader needs.
   if (!(error instanceof Refusal)) throw error
