@@ -1,0 +1,186 @@
+/**
+ * The server: every part, put together in the order in which they stand on each other.
+ *
+ * It is started by the starter, as a user without privileges, and told everything by its arguments. What starts first
+ * ends last, by the scopes that layers are; an interrupt ends it cleanly, at whichever point it is.
+ */
+import { NodeRuntime } from "@effect/platform-node"
+import { Cause, Effect, Exit, Layer, Logger, Option, References, Result } from "effect"
+import { SecureRandom } from "effect/crypto"
+import * as LocalBuilders from "./actors/builder/LocalBuilders.ts"
+import { Builds } from "./actors/build/Builds.ts"
+import { Scheduler } from "./actors/scheduler/Scheduler.ts"
+import * as ServeSession from "./actors/session/ServeSession.ts"
+import * as WorkerSession from "./actors/session/WorkerSession.ts"
+import * as Identity from "./cli/Identity.ts"
+import * as OperatorSocket from "./cli/operator/OperatorSocket.ts"
+import { readyLine, welcome } from "./cli/Welcome.ts"
+import { type Config, read, surroundings } from "./config.ts"
+import { AccountName } from "./domain/Account.ts"
+import { Health } from "./http/Health.ts"
+import { ClosureSource } from "./sandbox/ClosureSource.ts"
+import { OutputStore } from "./sandbox/OutputStore.ts"
+import * as ProcessSandbox from "./sandbox/process/ProcessSandbox.ts"
+import { Sandbox } from "./sandbox/Sandbox.ts"
+import { SandboxError } from "./sandbox/SandboxError.ts"
+import { Authentication } from "./ssh/Authentication.ts"
+import type { Handler } from "./ssh/Connection.ts"
+import { SshServer } from "./ssh/SshServer.ts"
+import { AccountRepository } from "./storage/AccountRepository.ts"
+import * as FileBlobStore from "./storage/blob/FileBlobStore.ts"
+import { BuildRepository } from "./storage/BuildRepository.ts"
+import * as Database from "./storage/Database.ts"
+import { LogStore } from "./storage/LogStore.ts"
+import { NarStore } from "./storage/NarStore.ts"
+import { Postgres } from "./storage/Postgres.ts"
+import { RealisationRepository } from "./storage/RealisationRepository.ts"
+import { StorageError } from "./storage/StorageError.ts"
+import { TreeCache } from "./storage/TreeCache.ts"
+import { ViewRepository } from "./storage/ViewRepository.ts"
+import * as Export from "./telemetry/Export.ts"
+
+/** Unpacked inputs that no build uses at the moment. Losing them costs time and nothing else. */
+const treeBudgetBytes = 20 * 2 ** 30
+
+/** What an account may ask for by `requiredSystemFeatures`, beyond what its builds have anyway. */
+const features = ["benchmark", "big-parallel", "nixos-test"]
+
+const storage = ({ dataDir }: Config) => {
+  const tables = Layer.mergeAll(
+    AccountRepository.layer,
+    BuildRepository.layer,
+    RealisationRepository.layer,
+    ViewRepository.layer
+  )
+  const nars = NarStore.layer.pipe(Layer.provide(FileBlobStore.layer(dataDir)))
+  const trees = TreeCache.layer({ dataDirectory: dataDir, budgetBytes: treeBudgetBytes })
+  return Layer.mergeAll(tables, trees, LogStore.layer(dataDir)).pipe(
+    Layer.provideMerge(nars),
+    Layer.provideMerge(Database.layer),
+    Layer.provide(Postgres.embedded({ dataDirectory: dataDir }))
+  )
+}
+
+const asSandboxError = (operation: string) => (cause: StorageError) =>
+  new SandboxError({ operation, detail: cause.message, cause })
+
+/** The store as a sandbox wants it: neither floor knows the other. */
+const closures = Layer.effect(
+  ClosureSource,
+  Effect.map(TreeCache, ({ checkout }) => ({
+    trees: (narHashes) => Effect.mapError(checkout(narHashes), asSandboxError("unpacking inputs"))
+  }))
+)
+
+const outputs = Layer.effect(
+  OutputStore,
+  Effect.map(NarStore, ({ receive, reread }) => ({
+    receive: (source, options) =>
+      Effect.mapError(receive(source, options), (error) =>
+        error instanceof StorageError ? asSandboxError("writing an output")(error) : error
+      ),
+    reread: (nar) =>
+      Effect.mapBoth(reread(nar), {
+        onSuccess: ({ advance, peek }) => ({
+          advance,
+          peek: Effect.mapError(peek, asSandboxError("reading an output"))
+        }),
+        onFailure: asSandboxError("reading an output")
+      })
+  }))
+)
+
+const sandbox = (config: Config) =>
+  ProcessSandbox.layer({ dataDirectory: config.dataDir, ...config.started }).pipe(Layer.provide(closures))
+
+/** The actors, from the host's room upward. */
+const actors = ({ cores, memoryBytes }: Config) =>
+  Layer.unwrap(
+    Effect.map(Sandbox, (sandbox) => {
+      const host = LocalBuilders.localHost(sandbox, { cores, memoryBytes, features })
+      return Builds.layer.pipe(
+        Layer.provideMerge(Scheduler.layer([host])),
+        Layer.provideMerge(LocalBuilders.layer(host))
+      )
+    })
+  )
+
+const authentication = Layer.effect(
+  Authentication,
+  Effect.map(AccountRepository, ({ findByKey }) => ({
+    findByKey: (key) => Effect.orDie(Effect.map(findByKey(key), Option.getOrNull))
+  }))
+)
+
+const handler: Handler<WorkerSession.Services> = (command, channel) =>
+  command.protocol === "worker" ? WorkerSession.run(channel) : ServeSession.run(channel, { writable: command.writable })
+
+/** What the last server left running is over; and the first account is there. */
+const prepare = Effect.fnUntraced(function* ({ client }: Identity.Identity) {
+  const { attempts, builds } = yield* Effect.flatMap(BuildRepository, ({ interrupted }) => interrupted)
+  if (builds > 0) yield* Effect.logWarning("builds of the last server are over", { attempts, builds })
+  const accounts = yield* AccountRepository
+  const name = AccountName.make("default")
+  const found = yield* accounts.findByName(name)
+  if (Option.isNone(found)) yield* accounts.create(name, client)
+  else yield* accounts.addKey(found.value.id, client)
+})
+
+const serve = Effect.fnUntraced(function* (config: Config, identity: Identity.Identity) {
+  yield* prepare(identity)
+  const { backend, systems } = yield* Sandbox
+  const ssh = yield* SshServer
+  const http = yield* Health
+  const reach = {
+    dataDir: config.dataDir,
+    ssh: { host: ssh.host, port: ssh.port },
+    http: { host: http.host, port: http.port },
+    hostPublicKey: identity.hostPublicKey,
+    systems
+  }
+  yield* Identity.announce(reach)
+  yield* Effect.logInfo("serving", { sandbox: backend, cores: config.cores, memoryBytes: config.memoryBytes })
+  process.stdout.write(`${readyLine(reach)}${welcome(reach)}`)
+  return yield* Effect.never
+})
+
+const server = (config: Config) =>
+  Effect.gen(function* () {
+    const identity = yield* Identity.prepare(config.dataDir)
+    const doors = Layer.mergeAll(
+      SshServer.layer({ ...config.sshListen, hostKey: identity.hostKey, handler }).pipe(Layer.provide(authentication)),
+      Health.layer({ ...config.httpListen, ready: Effect.succeed(true) }),
+      OperatorSocket.layer(config.dataDir)
+    )
+    const house = doors.pipe(
+      Layer.provideMerge(actors(config)),
+      Layer.provideMerge(Layer.merge(sandbox(config), outputs)),
+      Layer.provideMerge(storage(config)),
+      Layer.provideMerge(SecureRandom.layerWebCrypto)
+    )
+    return yield* Effect.provide(serve(config, identity), house)
+  })
+
+const main = Effect.suspend(() => {
+  const config = read(process.argv.slice(2), surroundings())
+  return Result.isSuccess(config) ? server(config.success) : Effect.fail(config.failure)
+}).pipe(
+  // A word to whoever started us, and for what is our own fault, all that is known of it.
+  Effect.tapCause((cause) =>
+    Cause.hasInterruptsOnly(cause)
+      ? Effect.void
+      : Result.match(Cause.findError(cause), {
+          onSuccess: (error) => Effect.logFatal(error.message),
+          onFailure: () => Effect.logFatal("internal error", cause)
+        })
+  ),
+  Effect.provide(Export.layer),
+  Effect.provide(Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)])),
+  Effect.provideService(References.MinimumLogLevel, "Info")
+)
+
+NodeRuntime.runMain(main, {
+  disableErrorReporting: true,
+  // Told to end, it has ended well.
+  teardown: (exit, onExit) => onExit(Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause) ? 0 : 1)
+})
