@@ -73,12 +73,20 @@ const read = (root: string, pair: string, name: string, connection: string): Rea
   return { recording, walk: taken }
 }
 
-const codecsOf = (protocol: Recording["protocol"], name: string): { request: Codec.Codec<any>; response: Codec.Codec<any> } =>
+const codecsOf = (
+  protocol: Recording["protocol"],
+  name: string
+): { request: Codec.Codec<any>; response: Codec.Codec<any> } =>
   Object.entries<{ request: Codec.Codec<any>; response: Codec.Codec<any> }>(
     protocol === "worker" ? operations : Command.commands
   ).find(([key]) => key === name)![1]
 
-const check = (where: string, { operations, protocol }: Recording, walk: Walk, offsets: ReadonlyArray<number>): void => {
+const check = (
+  where: string,
+  { operations, protocol }: Recording,
+  walk: Walk,
+  offsets: ReadonlyArray<number>
+): void => {
   const same = <A>(codec: Codec.Codec<A>, piece: Piece<A>, what: string) => {
     if (!hasBytes(Codec.encode(codec, piece.value, walk.agreed), piece.bytes)) throw new Error(`${where}: ${what}`)
   }
@@ -121,7 +129,8 @@ class Chosen {
   }
 }
 
-const kindOf = (message: Stderr.Message): string => `Stderr.${message._tag}${"type" in message ? `.${message.type}` : ""}`
+const kindOf = (message: Stderr.Message): string =>
+  `Stderr.${message._tag}${"type" in message ? `.${message.type}` : ""}`
 
 const offer = (chosen: Chosen, read: Read, step: Step): void => {
   const { protocol } = read.recording
@@ -145,7 +154,11 @@ const write = (file: string, contents: object): void => {
 const writeConversation = ({ recording, walk }: Read, isPart: boolean): void => {
   // What was cut off in the middle of a request is of no use: the client's half ends with its last whole one.
   const last = walk.steps.findLast(({ request }) => request !== null)?.request
-  const end = isPart ? (last === null || last === undefined ? walk.greeting.toServer.length : last.offset + last.bytes.length) : undefined
+  const end = isPart
+    ? last === null || last === undefined
+      ? walk.greeting.toServer.length
+      : last.offset + last.bytes.length
+    : undefined
   write(`${recording.protocol}/conversations/${recording.client}-${recording.case}.json`, {
     ...recording,
     toServer: hex(recording.toServer.subarray(0, end)),
@@ -154,14 +167,19 @@ const writeConversation = ({ recording, walk }: Read, isPart: boolean): void => 
 }
 
 const countClients = (reads: ReadonlyArray<Read>): Omit<Clients, "source"> => {
-  const counted: { [P in Recording["protocol"]]: Record<string, Record<string, { connections: number; example: string }>> } = {
+  const counted: {
+    [P in Recording["protocol"]]: Record<string, Record<string, { connections: number; example: string }>>
+  } = {
     worker: {},
     serve: {}
   }
   for (const { recording } of reads) {
     for (const name of new Set(recording.operations)) {
-      const byClient = counted[recording.protocol][name] ??= {}
-      const entry = byClient[recording.client] ??= { connections: 0, example: `${recording.case}/${recording.connection}` }
+      const byClient = (counted[recording.protocol][name] ??= {})
+      const entry = (byClient[recording.client] ??= {
+        connections: 0,
+        example: `${recording.case}/${recording.connection}`
+      })
       entry.connections++
     }
   }
@@ -172,7 +190,9 @@ const main = (root: string): void => {
   const pairs = list(root).filter((name) => name.startsWith("client-"))
   const connections = pairs.flatMap((pair) =>
     list(path.join(root, pair)).flatMap((name) =>
-      list(path.join(root, pair, name)).filter((entry) => entry.startsWith("conn")).map((entry) => [pair, name, entry] as const)
+      list(path.join(root, pair, name))
+        .filter((entry) => entry.startsWith("conn"))
+        .map((entry) => [pair, name, entry] as const)
     )
   )
   const chosen = new Chosen()

@@ -55,10 +55,13 @@ export const stderrGoldens = (): ReadonlyArray<Golden> =>
 /** Whole conversations. */
 export const conversations = (protocol: Recording["protocol"]): ReadonlyArray<Recording> => {
   const folder = `${protocol}/conversations`
-  return fs.readdirSync(path.join(directory, folder)).sort().map((file) => {
-    const stored = parse<Stored<Recording>>(`${folder}/${file}`)
-    return { ...stored, toServer: bytes(stored.toServer), toClient: bytes(stored.toClient) }
-  })
+  return fs
+    .readdirSync(path.join(directory, folder))
+    .sort()
+    .map((file) => {
+      const stored = parse<Stored<Recording>>(`${folder}/${file}`)
+      return { ...stored, toServer: bytes(stored.toServer), toClient: bytes(stored.toClient) }
+    })
 }
 
 /** By protocol, operation and client: in how many recordings it is sent, and one of them. */

@@ -149,7 +149,8 @@ const converse = (client: Cursor | null, server: Cursor, agreed: Codec.Version) 
   }
 }
 
-export const walk = (recording: Recording): Walk => recording.protocol === "worker" ? worker(recording) : serve(recording)
+export const walk = (recording: Recording): Walk =>
+  recording.protocol === "worker" ? worker(recording) : serve(recording)
 
 const worker = (recording: Recording): Walk => {
   const client = new Cursor(recording.toServer)
@@ -169,8 +170,8 @@ const worker = (recording: Recording): Walk => {
   const cut = { agreed, greeting, startup: startup.messages, steps, complete: false }
 
   let isWhole = true
-  while (isWhole ? !client.isAtEnd : !server.isAtEnd) {
-    const asked: Asked | undefined = isWhole ? ask(client, agreed) : undefined
+  while ((isWhole && !client.isAtEnd) || !server.isAtEnd) {
+    const asked: Asked | undefined = isWhole && !client.isAtEnd ? ask(client, agreed) : undefined
     isWhole = asked !== undefined
     const name = asked?.name ?? nameOf(recording.operations[steps.length])
     if (name === undefined) return cut
@@ -207,7 +208,9 @@ const ask = (client: Cursor, agreed: Codec.Version): Asked | undefined => {
 }
 
 const nameOf = (text: string | undefined): Name | undefined =>
-  Object.values(operations).map(({ code }) => find(code)).find((name) => name === text)
+  Object.values(operations)
+    .map(({ code }) => find(code))
+    .find((name) => name === text)
 
 /** What the client said of itself: features are known only since 1.38. */
 const clientOf = ({ toServer }: Recording) => {
@@ -232,8 +235,9 @@ const serve = (recording: Recording): Walk => {
   const cut = { agreed, greeting, startup: [], steps, complete: false }
 
   let isWhole = true
-  while (isWhole ? !client.isAtEnd : !server.isAtEnd) {
-    const asked: Omit<Asked, "name"> & { name: Command.Name } | undefined = isWhole ? command(client, agreed) : undefined
+  while ((isWhole && !client.isAtEnd) || !server.isAtEnd) {
+    const asked: (Omit<Asked, "name"> & { name: Command.Name }) | undefined =
+      isWhole && !client.isAtEnd ? command(client, agreed) : undefined
     isWhole = asked !== undefined
     const name = asked?.name ?? commandNameOf(recording.operations[steps.length])
     if (name === undefined) return cut
@@ -258,4 +262,6 @@ const command = (client: Cursor, agreed: Codec.Version) => {
 }
 
 const commandNameOf = (text: string | undefined): Command.Name | undefined =>
-  Object.values(Command.commands).map(({ code }) => Command.find(code)).find((name) => name === text)
+  Object.values(Command.commands)
+    .map(({ code }) => Command.find(code))
+    .find((name) => name === text)

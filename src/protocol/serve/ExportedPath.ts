@@ -15,7 +15,7 @@ import * as Variant from "../wire/Variant.ts"
 export const More: Codec.Codec<boolean> = Codec.refine(Codec.upTo(1), {
   grammar: "0 | 1",
   schema: Codec.bool.schema,
-  to: (more) => more ? 1 : 0,
+  to: (more) => (more ? 1 : 0),
   from: (word) => word === 1
 })
 

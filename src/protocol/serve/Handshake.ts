@@ -30,14 +30,14 @@ const agree = (ours: Codec.Version, theirs: Codec.Version): Effect.Effect<Codec.
   theirs >> 8 === newest >> 8 && theirs >= oldest
     ? Effect.succeed(Math.min(ours, theirs))
     : Effect.fail(
-      new Codec.WireError({
-        expected: `serve protocol ${Variant.printVersion(oldest)} or a later one of its line`,
-        found: Variant.printVersion(theirs)
-      })
-    )
+        new Codec.WireError({
+          expected: `serve protocol ${Variant.printVersion(oldest)} or a later one of its line`,
+          found: Variant.printVersion(theirs)
+        })
+      )
 
 /** Answers a client. What comes back is the version that all further codecs are given. */
-export const accept = Effect.fnUntraced(function*<E, R, E2, R2>(
+export const accept = Effect.fnUntraced(function* <E, R, E2, R2>(
   input: Source.Source<E, R>,
   write: Write<E2, R2>,
   own: Codec.Version = newest
@@ -49,7 +49,7 @@ export const accept = Effect.fnUntraced(function*<E, R, E2, R2>(
 })
 
 /** Speaks first. */
-export const open = Effect.fnUntraced(function*<E, R, E2, R2>(
+export const open = Effect.fnUntraced(function* <E, R, E2, R2>(
   input: Source.Source<E, R>,
   write: Write<E2, R2>,
   own: Codec.Version = newest

@@ -17,8 +17,8 @@ import { NarSize, Signatures } from "../worker/PathInfo.ts"
 const NarHash: Codec.Codec<Hash.Sha256 | null> = Codec.refine(Codec.textUpTo(128), {
   grammar: "sha256:nixbase32",
   schema: Schema.NullOr(Hash.Sha256),
-  to: (hash) => hash === null ? "" : Hash.printNix32(Hash.sha256(hash)),
-  from: (text) => text === "" ? null : Hash.parseSha256(text)
+  to: (hash) => (hash === null ? "" : Hash.printNix32(Hash.sha256(hash))),
+  from: (text) => (text === "" ? null : Hash.parseSha256(text))
 })
 
 const fields = {

@@ -18,7 +18,7 @@ export const source = <E, R>(input: Source.Source<E, R>): Source.Source<E | Wire
   const read = Source.reader(input)
   let left = 0
   let ended = false
-  const peek = Effect.fnUntraced(function*(): Effect.fn.Return<Uint8Array, E | WireError, R> {
+  const peek = Effect.fnUntraced(function* (): Effect.fn.Return<Uint8Array, E | WireError, R> {
     if (left === 0 && !ended) {
       left = yield* read(length, 0)
       ended = left === 0

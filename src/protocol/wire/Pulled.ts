@@ -23,7 +23,7 @@ export const source = <E, R, E2, R2>(
   const request = encode(Stderr.Message, { _tag: "Read", count: chunkBytesMax }, 0)
   let current: Uint8Array = new Uint8Array(0)
   let ended = false
-  const peek = Effect.fnUntraced(function*(): Effect.fn.Return<Uint8Array, E | E2 | WireError, R | R2> {
+  const peek = Effect.fnUntraced(function* (): Effect.fn.Return<Uint8Array, E | E2 | WireError, R | R2> {
     if (current.length === 0 && !ended) {
       yield* write(request)
       current = yield* read(answer, 0)

@@ -20,7 +20,7 @@ export const ended = (expected: string, after = 0): WireError =>
   new WireError({ expected, found: after === 0 ? "the end" : `the end after ${after}` })
 
 /** Exactly `count` bytes. */
-export const take = Effect.fnUntraced(function*<E, R>(
+export const take = Effect.fnUntraced(function* <E, R>(
   source: Source<E, R>,
   count: number
 ): Effect.fn.Return<Uint8Array, E | WireError, R> {
@@ -57,7 +57,7 @@ export const reader = <E, R>(source: Source<E, R>): Reader.Reader<E, R> =>
   Reader.make(source, (count) => take(source, count))
 
 /** Reads and drops all that is left. Answers how many bytes that was. */
-export const drain = Effect.fnUntraced(function*<E, R>(source: Source<E, R>): Effect.fn.Return<number, E, R> {
+export const drain = Effect.fnUntraced(function* <E, R>(source: Source<E, R>): Effect.fn.Return<number, E, R> {
   let dropped = 0
   for (;;) {
     const { length } = yield* source.peek
@@ -68,7 +68,7 @@ export const drain = Effect.fnUntraced(function*<E, R>(source: Source<E, R>): Ef
 })
 
 /** Nothing may be left. */
-export const expectEnd = Effect.fnUntraced(function*<E, R>(
+export const expectEnd = Effect.fnUntraced(function* <E, R>(
   source: Source<E, R>
 ): Effect.fn.Return<void, E | WireError, R> {
   const { length } = yield* source.peek

@@ -25,7 +25,7 @@ export const printVersion = (version: Version): string => `${(version >> 8) & 0x
 export const only = <A>(when: When, self: Codec<A>, otherwise: A): Codec<A> => ({
   schema: self.schema,
   grammar: `${self.grammar}  -- ${when.label}`,
-  encode: (value, agreed) => when.holds(agreed) ? self.encode(value, agreed) : [],
+  encode: (value, agreed) => (when.holds(agreed) ? self.encode(value, agreed) : []),
   *decode(agreed) {
     return when.holds(agreed) ? yield* self.decode(agreed) : otherwise
   }
@@ -48,7 +48,7 @@ export const layouts = <A>(when: When, then: Codec<A>, otherwise: Codec<A>): Cod
  * what the other lacks cannot be made up here.
  */
 export const dialects = <A, B>(when: When, then: Codec<A>, otherwise: Codec<B>): Codec<A | B> => {
-  const pick = (agreed: Version) => when.holds(agreed) ? then : otherwise
+  const pick = (agreed: Version) => (when.holds(agreed) ? then : otherwise)
   return {
     schema: Schema.Union([then.schema, otherwise.schema]),
     grammar: `${then.grammar}  -- ${when.label}\n${otherwise.grammar}  -- otherwise`,
@@ -74,7 +74,7 @@ export const exactly = <A extends bigint | number | string>(self: Codec<A>, valu
     grammar: `${self.grammar} ${typeof value === "string" ? JSON.stringify(value) : value}`,
     schema: Schema.Null,
     to: () => value,
-    from: (wire) => wire === value ? null : new WireError({ expected: `${value}`, found: `${wire}`.slice(0, 100) })
+    from: (wire) => (wire === value ? null : new WireError({ expected: `${value}`, found: `${wire}`.slice(0, 100) }))
   })
 
 /** Written as `value`; whatever comes is read and dropped. */
@@ -111,14 +111,16 @@ export const tagged = <const Cases extends Record<string, readonly [code: number
 ): Codec<Case<Cases>> => {
   const entries = Object.entries(cases)
   const byCode = new Map(entries.map(([tag, [code, fields]]) => [code, { tag, fields }]))
-  const printCode = (code: number) => code > 0xffff ? `0x${code.toString(16)}` : `${code}`
+  const printCode = (code: number) => (code > 0xffff ? `0x${code.toString(16)}` : `${code}`)
   return {
     // Each case's schema has the fields of its codec, and so the type `Case` says.
     schema: Schema.Union(entries.map(([tag, [, { schema }]]) => withTag(tag, schema))) as any,
-    grammar: entries.map(([tag, [code, { grammar }]]) => {
-      const fields = grammar === "" ? "" : ` { ${grammar.replaceAll("\n", "; ")} }`
-      return `${printCode(code)} ${tag}${fields}`
-    }).join("\n"),
+    grammar: entries
+      .map(([tag, [code, { grammar }]]) => {
+        const fields = grammar === "" ? "" : ` { ${grammar.replaceAll("\n", "; ")} }`
+        return `${printCode(code)} ${tag}${fields}`
+      })
+      .join("\n"),
     *encode(value, version) {
       const [number, fields] = cases[value._tag]!
       yield* u32.encode(number, version)

@@ -84,7 +84,7 @@ const OldAddRequest: typeof AddRequest = Codec.refine(OldAddress, {
 export const AddToStore = Operation.make(7, {
   request: Variant.layouts(Variant.from(0x0119), AddRequest, OldAddRequest),
   response: Variant.dialects(Variant.from(0x0119), PathInfo, StorePath.wire),
-  upload: (agreed) => agreed >= 0x0119 ? "framed" : "nar"
+  upload: (agreed) => (agreed >= 0x0119 ? "framed" : "nar")
 })
 
 /** A text file that may refer to other paths: derivations, mostly. */
@@ -104,7 +104,7 @@ export const AddToStoreNar = Operation.make(39, {
     dontCheckSignatures: Codec.bool
   }),
   response: Codec.nothing,
-  upload: (agreed) => agreed >= 0x0117 ? "framed" : agreed >= 0x0115 ? "pulled" : "nar"
+  upload: (agreed) => (agreed >= 0x0117 ? "framed" : agreed >= 0x0115 ? "pulled" : "nar")
 })
 
 /** Many paths in one stream, references first: `ItemCount`, then as often an `Item` and its NAR. */
@@ -124,12 +124,14 @@ export const Item = Codec.named("Item", Variant.pinned(0x0110, PathInfo))
 /** The log of a build made elsewhere. */
 export const AddBuildLog = Operation.make(45, {
   since: 0x0120,
-  request: Codec.struct({ derivation: Codec.refine(Codec.textUpTo(255), {
-    grammar: "base-name",
-    schema: StorePath.StorePath,
-    to: (path) => path,
-    from: StorePath.parseBase
-  }) }),
+  request: Codec.struct({
+    derivation: Codec.refine(Codec.textUpTo(255), {
+      grammar: "base-name",
+      schema: StorePath.StorePath,
+      to: (path) => path,
+      from: StorePath.parseBase
+    })
+  }),
   response: Variant.ignored(Codec.u64, 1n),
   upload: () => "framed"
 })

@@ -43,10 +43,12 @@ export const OutputsById: Codec.Codec<ReadonlyArray<Nix.BuiltOutput>> = Codec.re
     schema: builtOutputs,
     to: (outputs) =>
       // All have one hash, so in order of their names they are in order of their ids.
-      [...outputs].sort((a, b) => a.name < b.name ? -1 : 1).map(({ hash, name, path, signatures }) => {
-        const id = { hash, output: name }
-        return { id, realisation: { id, outPath: path, signatures, dependentRealisations: [] } }
-      }),
+      [...outputs]
+        .sort((a, b) => (a.name < b.name ? -1 : 1))
+        .map(({ hash, name, path, signatures }) => {
+          const id = { hash, output: name }
+          return { id, realisation: { id, outPath: path, signatures, dependentRealisations: [] } }
+        }),
     from: (entries) =>
       entries.map(({ id, realisation }) => ({
         name: id.output,

@@ -65,14 +65,14 @@ const checkVersion = (theirs: Codec.Version): Effect.Effect<void, Codec.WireErro
   theirs >> 8 === Version.newest >> 8 && theirs >= Version.oldest
     ? Effect.void
     : Effect.fail(
-      new Codec.WireError({
-        expected: `worker protocol ${Variant.printVersion(Version.oldest)} or a later one of its line`,
-        found: Variant.printVersion(theirs)
-      })
-    )
+        new Codec.WireError({
+          expected: `worker protocol ${Variant.printVersion(Version.oldest)} or a later one of its line`,
+          found: Variant.printVersion(theirs)
+        })
+      )
 
 /** Answers a client. What comes back is the version that all further codecs are given. */
-export const accept = Effect.fnUntraced(function*<E, R, E2, R2>(
+export const accept = Effect.fnUntraced(function* <E, R, E2, R2>(
   input: Source.Source<E, R>,
   write: Write<E2, R2>,
   server: Server
@@ -97,15 +97,11 @@ export const accept = Effect.fnUntraced(function*<E, R, E2, R2>(
 })
 
 /** Speaks first. */
-export const open = Effect.fnUntraced(function*<E, R, E2, R2>(
+export const open = Effect.fnUntraced(function* <E, R, E2, R2>(
   input: Source.Source<E, R>,
   write: Write<E2, R2>,
   client: Client
-): Effect.fn.Return<
-  { readonly agreed: Codec.Version; readonly server: Server },
-  E | E2 | Codec.WireError,
-  R | R2
-> {
+): Effect.fn.Return<{ readonly agreed: Codec.Version; readonly server: Server }, E | E2 | Codec.WireError, R | R2> {
   const read = Source.reader(input)
   const hello = magicThenVersion(clientMagic, client.version)
   yield* write(client.eager ? hello : hello.subarray(0, 8))

@@ -18,7 +18,7 @@ export const newest: Version = 0x0126
 
 /** The features we know, in the order of their bits. */
 const features = ["realisation-with-path-not-hash", "delete-dead-specific-referrers"] as const
-export type Feature = typeof features[number]
+export type Feature = (typeof features)[number]
 
 /** What we offer; without the first, Nix 2.35 and later build nothing content-addressed. */
 export const offered: ReadonlyArray<Feature> = features

@@ -31,7 +31,9 @@ describe("the table of commands", () => {
   })
 
   it("lets a read-only connection do nothing that changes the store", () => {
-    const reading = Object.entries(commands).filter(([, { writes }]) => !writes).map(([name]) => name)
+    const reading = Object.entries(commands)
+      .filter(([, { writes }]) => !writes)
+      .map(([name]) => name)
 
     assert.deepStrictEqual(reading, ["QueryValidPaths", "QueryPathInfos", "DumpStorePath", "QueryClosure"])
   })

@@ -37,7 +37,8 @@ const exceptions: { readonly [N in Name]?: { readonly [H in "request" | "respons
     request: { fits: fitsTargets },
     response: {
       fits: (results: Response<"BuildPathsWithResults">, version) =>
-        fitsTargets({ targets: results.map(({ path }) => path) }, version) && results.every(({ result }) => hasEachOnce(result)),
+        fitsTargets({ targets: results.map(({ path }) => path) }, version) &&
+        results.every(({ result }) => hasEachOnce(result)),
       newestSays: (results: Response<"BuildPathsWithResults">) =>
         results.map(({ path, result }) => ({ path, result: withoutHashes(result) }))
     }
@@ -51,10 +52,10 @@ const exceptions: { readonly [N in Name]?: { readonly [H in "request" | "respons
     }
   },
   RegisterDrvOutput: {
-    request: { fits: ({ realisation }, version) => ("derivation" in realisation) === hasFeature(version) }
+    request: { fits: ({ realisation }, version) => "derivation" in realisation === hasFeature(version) }
   },
   QueryRealisation: {
-    request: { fits: (request, version) => ("derivation" in request) === hasFeature(version) },
+    request: { fits: (request, version) => "derivation" in request === hasFeature(version) },
     response: {
       fits: (value: Response<"QueryRealisation">, version) =>
         value instanceof Array
