@@ -56,7 +56,7 @@ const embedded = Effect.fnUntraced(function* ({
   const directory = path.join(dataDirectory, "postgres")
   const programs = yield* Programs.find
   yield* file("preparing the data directory", dataDirectory, () => fs.mkdir(dataDirectory, { recursive: true }))
-  yield* Cluster.prepare(directory, programs, launch)
+  yield* Cluster.prepare({ directory, programs, launch, isSynced: settings["fsync"] !== "off" })
 
   // Ours to end: true from its start or its claim on, unless another Drover turns out to hold it.
   let isOurs = false
@@ -84,7 +84,7 @@ const embedded = Effect.fnUntraced(function* ({
       Effect.catchTag(
         "SqlError",
         Effect.fnUntraced(function* (error) {
-          if (yield* Postmaster.isAlive(postmaster.pid)) return yield* error
+          if (yield* postmaster.isAlive) return yield* error
           return yield* Postmaster.didNotStart(yield* Postmaster.lastWords(directory))
         })
       ),

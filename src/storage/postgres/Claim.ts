@@ -23,7 +23,7 @@ export const take = Effect.fn("Claim.take")(function* (
   const connection = yield* PgConnection.make({ ...config, applicationName: `drover ${process.pid}` })
   const isTaken = yield* connection.queryValues("select pg_try_advisory_lock($1)", [lock]).pipe(
     Effect.map((rows) => rows[0]?.[0] === true),
-    Effect.repeat({ until: (taken) => taken, times: 50, schedule: Schedule.spaced("100 millis") })
+    Effect.repeat({ until: (taken) => taken, times: 20, schedule: Schedule.spaced("100 millis") })
   )
   if (isTaken) {
     // A listener is told when its connection breaks; nobody ever notifies this channel.

@@ -16,12 +16,15 @@ export const role = "drover"
 const operation = "preparing the database's directory"
 const run = promisify(execFile)
 
-/** `launch` comes before every program's own command line; empty as a rule. */
-export const prepare = Effect.fn("Cluster.prepare")(function* (
-  directory: string,
-  programs: Programs.Programs,
-  launch: ReadonlyArray<string>
-) {
+export const prepare = Effect.fn("Cluster.prepare")(function* (options: {
+  readonly directory: string
+  readonly programs: Programs.Programs
+  /** What comes before every program's own command line; empty as a rule. */
+  readonly launch: ReadonlyArray<string>
+  /** False for a server that does not wait for the disk either. */
+  readonly isSynced: boolean
+}) {
+  const { directory, isSynced, launch, programs } = options
   const found = yield* file(operation, directory, () =>
     fs.readFile(`${directory}/PG_VERSION`, "utf8").then(
       (text) => text.trim(),
@@ -53,7 +56,8 @@ export const prepare = Effect.fn("Cluster.prepare")(function* (
     "-U",
     role,
     "--auth=trust",
-    "--no-instructions"
+    "--no-instructions",
+    ...(isSynced ? [] : ["--no-sync"])
   ]
   yield* Effect.tryPromise({
     // An environment of its own: PostgreSQL reads settings from variables that are not ours to pass on.

@@ -6,7 +6,7 @@
  * server on the same directory.
  */
 import { Effect, Schedule } from "effect"
-import { spawn } from "node:child_process"
+import { type ChildProcess, spawn } from "node:child_process"
 import * as fs from "node:fs/promises"
 import * as os from "node:os"
 import * as path from "node:path"
@@ -16,6 +16,7 @@ import type { Programs } from "./Programs.ts"
 export interface Postmaster {
   readonly pid: number
   readonly socketDirectory: string
+  readonly isAlive: Effect.Effect<boolean>
 }
 
 /** Few clients, little memory, every commit on disk before it is answered. */
@@ -51,7 +52,7 @@ const operation = "starting the database"
 export const socket = (postmaster: Postmaster): string => `${postmaster.socketDirectory}/.s.PGSQL.5432`
 
 /** Runs, and is PostgreSQL: the id of a dead process is given out again, and the dead one may not be buried yet. */
-export const isAlive = (pid: number): Effect.Effect<boolean> =>
+const isPostgres = (pid: number): Effect.Effect<boolean> =>
   Effect.promise(() =>
     fs.readFile(`/proc/${pid}/stat`, "utf8").then(
       (stat) => /^\d+ \(postgres\) [^ZX]/.test(stat),
@@ -69,7 +70,9 @@ export const running = Effect.fnUntraced(function* (
   const lines = text.split("\n")
   const pid = Number(lines[0])
   const socketDirectory = lines[4]
-  if (socketDirectory !== undefined && (yield* isAlive(pid))) return { pid, socketDirectory }
+  if (socketDirectory !== undefined && (yield* isPostgres(pid))) {
+    return { pid, socketDirectory, isAlive: isPostgres(pid) }
+  }
   // PostgreSQL forgives a dead process in this file, but refuses to start while any other lives under that number.
   yield* file(operation, pidFile, () => fs.rm(pidFile, { force: true }))
   if (socketDirectory?.startsWith(socketPrefix) === true) {
@@ -106,10 +109,10 @@ export const start = Effect.fnUntraced(function* (options: {
     socketDirectory,
     ...Object.entries({ ...settings, ...options.settings }).flatMap(([name, value]) => ["-c", `${name}=${value}`])
   ]
-  const pid = yield* file(operation, command, async () => {
+  const child = yield* file(operation, command, async () => {
     const log = await fs.open(`${directory}.log`, "w", 0o600)
     try {
-      return await new Promise<number>((resolve, reject) => {
+      return await new Promise<ChildProcess>((resolve, reject) => {
         // A session of its own: an interrupt typed at a terminal must reach Drover, which then ends it in order.
         const child = spawn(command, words, {
           detached: true,
@@ -117,15 +120,20 @@ export const start = Effect.fnUntraced(function* (options: {
           env: { LC_ALL: "C", TZ: "UTC", PATH: "/usr/bin:/bin" }
         })
         child.once("error", reject)
-        // Defined once it has been spawned.
-        child.once("spawn", () => resolve(child.pid!))
+        child.once("spawn", () => resolve(child))
         child.unref()
       })
     } finally {
       await log.close()
     }
   })
-  return { pid, socketDirectory }
+  return {
+    // It has been spawned, so it has one.
+    pid: child.pid ?? 0,
+    socketDirectory,
+    // What launches it may not be PostgreSQL yet.
+    isAlive: Effect.sync(() => child.exitCode === null && child.signalCode === null)
+  }
 }, Effect.uninterruptible)
 
 /** What the server last said, for the error of one that would not start. */
@@ -151,7 +159,7 @@ export const stop = Effect.fn("Postmaster.stop")(function* (postmaster: Postmast
         // It is gone, which is what was wanted.
       }
     })
-    const isGone = yield* isAlive(postmaster.pid).pipe(
+    const isGone = yield* postmaster.isAlive.pipe(
       Effect.repeat({ while: (alive) => alive, schedule: Schedule.spaced("10 millis") }),
       Effect.as(true),
       Effect.timeoutOrElse({ duration: patience, orElse: () => Effect.succeed(false) })
