@@ -72,6 +72,8 @@ export interface Connection {
   readonly tell: (event: KeyOffered | SessionOpened) => void
   /** The account, once a key has been accepted. */
   readonly account: () => Account | undefined
+  /** How many sessions have not come to their end. */
+  readonly sessions: () => number
   /** Everything that waits for the socket looks again. */
   readonly wake: () => void
   /** It is over, for the connection and every session in it. The first reason counts. */
@@ -111,7 +113,8 @@ export const make = Effect.fnUntraced(function* (wire: Wire, limits: ConnectionL
       }
       if (event.proof !== null) account = found
       event.accept()
-      if (event.proof !== null) return yield* Effect.logInfo("connected", { key: fingerprintOf(event) })
+      if (event.proof !== null)
+        return yield* Effect.logInfo("connected", { account: found.name, key: fingerprintOf(event) })
     }
     end("refused")
     return yield* Effect.never
@@ -154,6 +157,7 @@ export const make = Effect.fnUntraced(function* (wire: Wire, limits: ConnectionL
       Queue.offerUnsafe(events, event)
     },
     account: () => account,
+    sessions: () => channels.size,
     wake: () => {
       for (const channel of channels) channel.wake()
     },

@@ -86,7 +86,9 @@ export const make = (
 
   const wake = () => {
     changes++
-    for (const resume of [...waiting]) resume()
+    // Whoever is resumed runs at once, and may be waiting again before the next is.
+    const due = [...waiting]
+    for (const resume of due) resume()
   }
   /** Until something changes, or has changed since `seen`: a fiber may pause between looking and waiting. */
   const waitSince = (seen: number) =>

@@ -70,6 +70,11 @@ const make = Effect.fnUntraced(function* <R>(
     totalMax: limits.unauthenticatedMax,
     perNetworkMax: limits.unauthenticatedPerNetworkMax
   })
+  // Released last: those that nobody has taken up when the door closes are ended here.
+  const sockets = yield* Effect.acquireRelease(
+    Effect.sync(() => new Set<net.Socket>()),
+    (sockets) => Effect.sync(() => sockets.forEach((socket) => socket.destroy()))
+  )
   // ssh2 says only from where a client came; this finds what was made of its socket.
   const handshaking = new Map<string, (client: ssh2.Connection) => void>()
   const ssh = yield* makeSsh2(options, limits, (client, { ip, port }) => handshaking.get(`${ip} ${port}`)?.(client))
@@ -107,6 +112,8 @@ const make = Effect.fnUntraced(function* <R>(
   const server = yield* listen(options, (socket) => {
     // First of all: an error nobody listens to ends the process. It is always followed by `close`.
     socket.on("error", () => {})
+    sockets.add(socket)
+    socket.once("close", () => sockets.delete(socket))
     const { remoteAddress, remotePort } = socket
     if (remoteAddress === undefined) return void socket.destroy()
     const peer = `${remoteAddress} ${remotePort}`
@@ -210,7 +217,8 @@ const attach = (
   let channels = 0
   client.on("session", (accept, reject) => {
     const account = connection.account()
-    if (account === undefined || channels >= channelsMax) return reject()
+    // Closing a channel does not yet end what it had running.
+    if (account === undefined || Math.max(channels, connection.sessions()) >= channelsMax) return reject()
     const session = accept()
     channels++
     session.once("close", () => channels--)

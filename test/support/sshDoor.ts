@@ -93,7 +93,7 @@ const perform = Effect.fnUntraced(
       case "status":
         return Number(argument)
       case "environment":
-        yield* say(JSON.stringify([...channel.environment].filter(([name]) => name !== "DO").sort()))
+        yield* say(JSON.stringify([...channel.environment].filter(([name]) => name !== "DO")))
         return 0
       case "die":
         return yield* Effect.die(new Error("as asked"))
@@ -102,7 +102,8 @@ const perform = Effect.fnUntraced(
     }
   },
   (session, _channel, observer) =>
-    Effect.catch(session, () => Effect.succeed(1)).pipe(
+    session.pipe(
+      Effect.catch(() => Effect.succeed(1)),
       Effect.onInterrupt(() => Effect.sync(() => observer.saw("interrupted")))
     )
 )
