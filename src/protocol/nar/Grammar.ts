@@ -46,7 +46,10 @@ export const word = (value: string | Uint8Array): Uint8Array => {
 
 /** Whether a directory may hold something by this name. */
 export const isName = (name: Uint8Array): boolean =>
-  name.length > 0 && name.length <= nameBytesMax && !name.includes(slash) && !name.includes(0) &&
+  name.length > 0 &&
+  name.length <= nameBytesMax &&
+  !name.includes(slash) &&
+  !name.includes(0) &&
   !(name[0] === dot && (name.length === 1 || (name.length === 2 && name[1] === dot)))
 
 /** Whether a symlink may point there. */

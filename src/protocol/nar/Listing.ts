@@ -81,7 +81,7 @@ export const printJson = (listing: Listing): string => `{"root":${printNode(list
 const printNode = (listing: Listing): string => {
   switch (listing.type) {
     case "regular": {
-      const executable = listing.executable ? "\"executable\":true," : ""
+      const executable = listing.executable ? '"executable":true,' : ""
       return `{${executable}"narOffset":${listing.narOffset},"size":${listing.size},"type":"regular"}`
     }
     case "symlink":

@@ -35,10 +35,23 @@ export interface FileHead {
 
 /** What the next word may be. */
 type Expected =
-  | "magic" | "open" | "type" | "kind"
-  | "executable or contents" | "executable's nothing" | "contents" | "contents' bytes" | "close"
-  | "target" | "target's bytes"
-  | "entry or close" | "entry's open" | "name" | "name's bytes" | "node" | "entry's close"
+  | "magic"
+  | "open"
+  | "type"
+  | "kind"
+  | "executable or contents"
+  | "executable's nothing"
+  | "contents"
+  | "contents' bytes"
+  | "close"
+  | "target"
+  | "target's bytes"
+  | "entry or close"
+  | "entry's open"
+  | "name"
+  | "name's bytes"
+  | "node"
+  | "entry's close"
 
 /** Longest word that is expected, where it is not a keyword. */
 const lengthsMax: { readonly [E in Expected]?: number } = {
@@ -114,7 +127,10 @@ export class Reader {
   /** To be called when there are no more bytes: refuses a NAR that is not done. */
   end(): void {
     if (this.done) return
-    throw new WireError({ expected: `the rest of a NAR (${this.#expected})`, found: `the end after ${this.size} bytes` })
+    throw new WireError({
+      expected: `the rest of a NAR (${this.#expected})`,
+      found: `the end after ${this.size} bytes`
+    })
   }
 
   /** Takes the `#need` bytes at `offset`. */
@@ -296,7 +312,10 @@ const copyOf = (bytes: Uint8Array, offset: number, length: number) =>
   new Uint8Array(bytes.subarray(offset, offset + length))
 
 const u32 = (bytes: Uint8Array, offset: number): number =>
-  ((bytes[offset] ?? 0) | ((bytes[offset + 1] ?? 0) << 8) | ((bytes[offset + 2] ?? 0) << 16) |
-    ((bytes[offset + 3] ?? 0) << 24)) >>> 0
+  ((bytes[offset] ?? 0) |
+    ((bytes[offset + 1] ?? 0) << 8) |
+    ((bytes[offset + 2] ?? 0) << 16) |
+    ((bytes[offset + 3] ?? 0) << 24)) >>>
+  0
 
 const shown = (bytes: Uint8Array) => JSON.stringify(Buffer.from(bytes.subarray(0, 100)).toString("latin1"))

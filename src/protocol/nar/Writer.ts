@@ -70,7 +70,8 @@ function* exactly(size: number, chunks: Iterable<Uint8Array>): Generator<Uint8Ar
     if (found > size) break
     yield chunk
   }
-  if (found !== size) throw new WireError({ expected: `a file of ${size} bytes`, found: found > size ? "more" : `${found}` })
+  if (found !== size)
+    throw new WireError({ expected: `a file of ${size} bytes`, found: found > size ? "more" : `${found}` })
 }
 
 const bytesOf = (text: string): Uint8Array => {

@@ -68,7 +68,8 @@ export const serialise = (
 
 /** Refuses whatever `print` would have written in another way. */
 export const parse = (file: Uint8Array): Derivation | WireError => {
-  if (file.length > bytesMax) return new WireError({ expected: `a derivation of at most ${bytesMax} bytes`, found: `${file.length}` })
+  if (file.length > bytesMax)
+    return new WireError({ expected: `a derivation of at most ${bytesMax} bytes`, found: `${file.length}` })
   try {
     const derivation = new Parser(latin1(file)).derivation()
     return Buffer.compare(print(derivation), file) === 0
@@ -91,12 +92,21 @@ class Parser {
 
   derivation(): Derivation {
     this.#isDynamic = this.#skips("DrvWithVersion(")
-    this.#skip(this.#isDynamic ? "\"xp-dyn-drv\"," : "Derive(")
-    const outputs = ascending(this.#list(() => this.#output()), ([name]) => raw(name))
+    this.#skip(this.#isDynamic ? '"xp-dyn-drv",' : "Derive(")
+    const outputs = ascending(
+      this.#list(() => this.#output()),
+      ([name]) => raw(name)
+    )
     this.#skip(",")
-    const inputDerivations = ascending(this.#list(() => this.#input()), ([path]) => path)
+    const inputDerivations = ascending(
+      this.#list(() => this.#input()),
+      ([path]) => path
+    )
     this.#skip(",")
-    const inputSources = ascending(this.#list(() => this.#path()), (path) => path)
+    const inputSources = ascending(
+      this.#list(() => this.#path()),
+      (path) => path
+    )
     this.#skip(",")
     const system = this.#words()
     this.#skip(",")
@@ -104,7 +114,10 @@ class Parser {
     this.#skip(",")
     const arguments_ = this.#list(() => this.#bytes())
     this.#skip(",")
-    const environment = ascending(this.#list(() => this.#variable()), ([name]) => latin1(name))
+    const environment = ascending(
+      this.#list(() => this.#variable()),
+      ([name]) => latin1(name)
+    )
     this.#skip(")")
     if (this.#at < this.#text.length) throw this.#wrong("the end of the derivation")
     return { outputs, inputDerivations, inputSources, system, builder, arguments: arguments_, environment }
@@ -136,7 +149,10 @@ class Parser {
   #wanted(depth: number): Wanted {
     if (depth > depthMax) throw this.#wrong(`derivations at most ${depthMax} deep`)
     const isNested = this.#isDynamic && this.#skips("(")
-    const outputs = ascending(this.#list(() => this.#name()), raw)
+    const outputs = ascending(
+      this.#list(() => this.#name()),
+      raw
+    )
     if (!isNested) return { outputs, dynamic: [] }
     this.#skip(",")
     const dynamic = this.#list(() => {
@@ -190,13 +206,15 @@ class Parser {
   }
 
   #bytes(): Uint8Array {
-    this.#skip("\"")
+    this.#skip('"')
     quoted.lastIndex = this.#at
     const found = quoted.exec(this.#text)
     if (found === null) throw this.#wrong("a string and its closing quote")
     this.#at = quoted.lastIndex
     const [, contents = ""] = found
-    const plain = contents.includes("\\") ? contents.replace(/\\([^])/g, (_, letter) => unescaped[letter] ?? letter) : contents
+    const plain = contents.includes("\\")
+      ? contents.replace(/\\([^])/g, (_, letter) => unescaped[letter] ?? letter)
+      : contents
     // Its own memory, or all strings of a file would keep the file.
     return Uint8Array.from(Buffer.from(plain, "latin1"))
   }
@@ -213,7 +231,10 @@ class Parser {
 
   #wrong(expected: string): WireError {
     const found = this.#text.slice(this.#at, this.#at + 40)
-    return new WireError({ expected: `${expected} in a derivation`, found: `${JSON.stringify(found)} at byte ${this.#at}` })
+    return new WireError({
+      expected: `${expected} in a derivation`,
+      found: `${JSON.stringify(found)} at byte ${this.#at}`
+    })
   }
 }
 
@@ -226,7 +247,8 @@ const escaped: { readonly [character: string]: string } = { "\n": "\\n", "\r": "
 const isOutputName = Schema.is(OutputName)
 
 /** A character for each byte. */
-const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1")
+const latin1 = (bytes: Uint8Array): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1")
 
 /** A character for each byte of the text in UTF-8. */
 const raw = (text: string): string => Buffer.from(text).toString("latin1")
@@ -256,7 +278,10 @@ const ascending = <A>(items: ReadonlyArray<A>, key: (item: A) => string): Readon
   items.forEach((item, index) => {
     const before = items[index - 1]
     if (before !== undefined && key(before) >= key(item)) {
-      throw new WireError({ expected: "a derivation in order, without duplicates", found: JSON.stringify(key(item).slice(0, 100)) })
+      throw new WireError({
+        expected: "a derivation in order, without duplicates",
+        found: JSON.stringify(key(item).slice(0, 100))
+      })
     }
   })
   return items

@@ -11,7 +11,7 @@ import { WireError } from "../wire/Codec.ts"
 /** No e, o, u, t: so that fewer words come out that nobody wants to read. */
 export const alphabet = "0123456789abcdfghijklmnpqrsvwxyz"
 
-const values: ReadonlyMap<string, number> = new Map([...alphabet].map((character, value) => [character, value]))
+const values: ReadonlyMap<string, number> = new Map(Array.from(alphabet, (character, value) => [character, value]))
 
 /** How many characters so many bytes take. */
 export const lengthOf = (bytes: number): number => Math.ceil((bytes * 8) / 5)
@@ -36,7 +36,8 @@ export const decode = (text: string): Uint8Array | WireError => {
   for (let digit = 0; digit < text.length; digit++) {
     const character = text.charAt(text.length - 1 - digit)
     const value = values.get(character)
-    if (value === undefined) return new WireError({ expected: "a nixbase32 character", found: JSON.stringify(character) })
+    if (value === undefined)
+      return new WireError({ expected: "a nixbase32 character", found: JSON.stringify(character) })
     const index = (digit * 5) >> 3
     const word = value << ((digit * 5) & 7)
     bytes[index] = (bytes[index] ?? 0) | (word & 0xff)

@@ -46,7 +46,7 @@ export const isSuccess = (status: Status): boolean => successes.has(status)
 
 export const statusOf = (number: number): Status | Codec.WireError =>
   Status.literals.find((status) => statuses[status] === number) ??
-    new Codec.WireError({ expected: "the status of a build, 0 to 14", found: `${number}` })
+  new Codec.WireError({ expected: "the status of a build, 0 to 14", found: `${number}` })
 
 /** An output that was made, or was there. */
 export const BuiltOutput = Schema.Struct({
@@ -61,7 +61,9 @@ export type BuiltOutput = typeof BuiltOutput.Type
 const Count = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 2 ** 32 - 1 }))
 const Seconds = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 2 ** 53 - 1 }))
 /** Signed on the wire. */
-const Microseconds = Schema.NullOr(Schema.Int.check(Schema.isBetween({ minimum: -(2 ** 53 - 1), maximum: 2 ** 53 - 1 })))
+const Microseconds = Schema.NullOr(
+  Schema.Int.check(Schema.isBetween({ minimum: -(2 ** 53 - 1), maximum: 2 ** 53 - 1 }))
+)
 
 export const BuildResult = Schema.Struct({
   status: Status,

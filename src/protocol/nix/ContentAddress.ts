@@ -13,10 +13,10 @@
  */
 import { Schema } from "effect"
 import { WireError } from "../wire/Codec.ts"
-import { Method, parseMethod, printMethod } from "./Derivation.ts"
+import { type Method, parseMethod, printMethod } from "./Derivation.ts"
 import * as Hash from "./Hash.ts"
 import * as Store from "./StorePath.ts"
-import { StorePath } from "./StorePath.ts"
+import type { StorePath } from "./StorePath.ts"
 
 export interface ContentAddress {
   readonly method: Method
@@ -57,7 +57,9 @@ export const parse = (text: string): ContentAddress | WireError => {
 /** The store path by a content address. Only texts and NARs by SHA-256 may refer to anything. */
 export const storePath = (name: string, address: ContentAddress, references: References): StorePath | WireError => {
   const { hash, method } = address
-  const others = Store.sorted(references.others).map((path) => `:${Store.print(path)}`).join("")
+  const others = Store.sorted(references.others)
+    .map((path) => `:${Store.print(path)}`)
+    .join("")
   const digest = hash.algorithm === "sha256" && isSha256(hash.hex) ? hash.hex : null
   if (method === "text") {
     if (digest === null || references.self) {
@@ -76,7 +78,11 @@ export const storePath = (name: string, address: ContentAddress, references: Ref
 }
 
 /** The path of a text: its name, the hash of its bytes, and what it refers to. */
-export const textPath = (name: string, contents: Uint8Array, references: Iterable<StorePath>): StorePath | WireError => {
+export const textPath = (
+  name: string,
+  contents: Uint8Array,
+  references: Iterable<StorePath>
+): StorePath | WireError => {
   const hash = Hash.sha256(Hash.digestSha256(contents))
   return storePath(name, { method: "text", hash }, { others: [...references], self: false })
 }

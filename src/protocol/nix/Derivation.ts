@@ -29,13 +29,13 @@ export type Method = typeof Method.Type
 export type Output =
   | { readonly _tag: "InputAddressed"; readonly path: StorePath }
   | {
-    readonly _tag: "Fixed"
-    readonly path: StorePath
-    readonly method: Method
-    readonly algorithm: Hash.Algorithm
-    /** Lower-case hex. */
-    readonly hash: string
-  }
+      readonly _tag: "Fixed"
+      readonly path: StorePath
+      readonly method: Method
+      readonly algorithm: Hash.Algorithm
+      /** Lower-case hex. */
+      readonly hash: string
+    }
   | { readonly _tag: "Floating"; readonly method: Method; readonly algorithm: Hash.Algorithm }
   | { readonly _tag: "Impure"; readonly method: Method; readonly algorithm: Hash.Algorithm }
   | { readonly _tag: "Deferred" }
@@ -103,8 +103,11 @@ export const kind = ({ outputs }: Pick<BasicDerivation, "outputs">): Kind | Code
   }
   if (first === "Fixed" && (outputs.length > 1 || outputs[0]?.[0] !== "out")) {
     return new Codec.WireError({
-      expected: "the one output \"out\" of a fixed-output derivation",
-      found: outputs.map(([name]) => name).join(", ").slice(0, 300)
+      expected: 'the one output "out" of a fixed-output derivation',
+      found: outputs
+        .map(([name]) => name)
+        .join(", ")
+        .slice(0, 300)
     })
   }
   return first

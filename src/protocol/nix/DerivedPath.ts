@@ -16,16 +16,15 @@ import { OutputName } from "./Derivation.ts"
 import * as Store from "./StorePath.ts"
 import { StorePath } from "./StorePath.ts"
 
-
 export type DerivedPath =
   | { readonly _tag: "Opaque"; readonly path: StorePath }
   | {
-    readonly _tag: "Built"
-    readonly derivation: StorePath
-    /** Outputs to go through before arriving at the derivation that is meant; empty but for dynamic ones. */
-    readonly via: ReadonlyArray<string>
-    readonly outputs: Outputs
-  }
+      readonly _tag: "Built"
+      readonly derivation: StorePath
+      /** Outputs to go through before arriving at the derivation that is meant; empty but for dynamic ones. */
+      readonly via: ReadonlyArray<string>
+      readonly outputs: Outputs
+    }
 
 /** Which outputs: `all` there are, or those named. */
 export type Outputs = "all" | ReadonlyArray<string>
@@ -45,7 +44,8 @@ export const DerivedPath: Schema.Schema<DerivedPath> = Schema.Union([
 ])
 
 /** Undefined when all are names of outputs. */
-const misnamed = (names: ReadonlyArray<string>): string | undefined => names.find((name) => !Schema.is(OutputName)(name))
+const misnamed = (names: ReadonlyArray<string>): string | undefined =>
+  names.find((name) => !Schema.is(OutputName)(name))
 
 export const print = (path: DerivedPath): string =>
   path._tag === "Opaque"

@@ -16,16 +16,16 @@
 import { WireError } from "../wire/Codec.ts"
 import * as Aterm from "./Aterm.ts"
 import * as ContentAddress from "./ContentAddress.ts"
-import { type BasicDerivation, type Derivation, kind, nameOf, outputPathName, printMethod, variable } from "./Derivation.ts"
+import { type BasicDerivation, type Derivation, kind, nameOf, outputPathName, printMethod } from "./Derivation.ts"
 import * as Hash from "./Hash.ts"
 import * as Store from "./StorePath.ts"
-import { StorePath } from "./StorePath.ts"
+import type { StorePath } from "./StorePath.ts"
 
 /** What a derivation is in the hash of those that use it. */
 export interface Modulo {
   readonly kind: "Fixed" | "Regular" | "Deferred"
   readonly hash: Hash.Sha256
-  readonly outputs: ReadonlyArray<string>
+  readonly outputs: ReadonlySet<string>
 }
 
 /** Of all input derivations. */
@@ -60,12 +60,14 @@ export const expected = (
   const masked = hashed(name, derivation, inputs, true)
   if (masked instanceof WireError) return masked
   const paths: Array<readonly [string, StorePath | null]> = []
-  for (const [output, { _tag, ...rest }] of derivation.outputs) {
-    const path = "hash" in rest
-      ? fixedPath(outputPathName(name, output), rest)
-      : masked.kind === "Deferred"
-      ? null
-      : Store.make(`output:${output}`, masked.hash, outputPathName(name, output))
+  for (const [output, form] of derivation.outputs) {
+    const pathName = outputPathName(name, output)
+    const path =
+      form._tag === "Fixed"
+        ? fixedPath(pathName, form)
+        : masked.kind === "Deferred"
+          ? null
+          : Store.make(`output:${output}`, masked.hash, pathName)
     if (path instanceof WireError) return path
     paths.push([output, path])
   }
@@ -81,6 +83,8 @@ export const check = (path: StorePath, derivation: Derivation, inputs: Inputs): 
   const paths = expected(name, derivation, inputs)
   if (paths instanceof WireError) return paths
   const outputs = new Map(derivation.outputs)
+  // Looked up, not searched: both may be as many as a file holds.
+  const environment = new Map(derivation.environment.map(([name, value]) => [textOf(name), textOf(value)]))
   for (const [output, right] of paths) {
     const said = outputs.get(output)
     const claimed = said !== undefined && "path" in said ? said.path : null
@@ -88,11 +92,12 @@ export const check = (path: StorePath, derivation: Derivation, inputs: Inputs): 
       return mismatch(`${path}!${output}`, right ?? "no path, since its inputs' are not known", claimed ?? "none")
     }
     if (right === null) continue
-    const variableValue = variable(derivation, output)
+    const told = environment.get(output)
     // With structured attributes the builder is told in another way.
-    if (variableValue === undefined && variable(derivation, "__json") !== undefined) continue
-    const told = Buffer.from(variableValue ?? []).toString()
-    if (told !== Store.print(right)) return mismatch(`${output} in the environment of ${path}`, Store.print(right), told)
+    if (told === undefined && environment.has("__json")) continue
+    if (told !== Store.print(right)) {
+      return mismatch(`${output} in the environment of ${path}`, Store.print(right), told ?? "nothing")
+    }
   }
   return modulo(name, derivation, inputs)
 }
@@ -109,8 +114,11 @@ export const checkClosure = (derivations: ReadonlyMap<StorePath, Derivation>): I
     const pending = [root]
     for (let path = pending.at(-1); path !== undefined; path = pending.at(-1)) {
       const derivation = derivations.get(path)
-      if (derivation === undefined) return new WireError({ expected: `the derivation ${path}`, found: "none by this path" })
-      const missing = checked.has(path) ? [] : derivation.inputDerivations.map(([input]) => input).filter((input) => !checked.has(input))
+      if (derivation === undefined)
+        return new WireError({ expected: `the derivation ${path}`, found: "none by this path" })
+      const missing = checked.has(path)
+        ? []
+        : derivation.inputDerivations.map(([input]) => input).filter((input) => !checked.has(input))
       if (missing.length > 0) {
         if (begun.has(path)) return new WireError({ expected: "derivations without cycles", found: path })
         begun.add(path)
@@ -130,11 +138,20 @@ export const checkClosure = (derivations: ReadonlyMap<StorePath, Derivation>): I
 /** The path of contents whose hash is known beforehand. */
 export const fixedPath = (
   name: string,
-  { algorithm, hash, method }: { readonly method: ContentAddress.ContentAddress["method"]; readonly algorithm: Hash.Algorithm; readonly hash: string }
-): StorePath | WireError => ContentAddress.storePath(name, { method, hash: { algorithm, hex: hash } }, ContentAddress.none)
+  {
+    algorithm,
+    hash,
+    method
+  }: {
+    readonly method: ContentAddress.ContentAddress["method"]
+    readonly algorithm: Hash.Algorithm
+    readonly hash: string
+  }
+): StorePath | WireError =>
+  ContentAddress.storePath(name, { method, hash: { algorithm, hex: hash } }, ContentAddress.none)
 
 const hashed = (name: string, derivation: Derivation, inputs: Inputs, masked: boolean): Modulo | WireError => {
-  const outputs = derivation.outputs.map(([output]) => output)
+  const outputs = new Set(derivation.outputs.map(([output]) => output))
   const which = kind(derivation)
   if (which instanceof WireError) return which
   if (which === "Impure") return { kind: "Deferred", hash: Hash.digestSha256("impure"), outputs }
@@ -147,12 +164,13 @@ const hashed = (name: string, derivation: Derivation, inputs: Inputs, masked: bo
   const byHash = new Map<string, Set<string>>()
   for (const [path, wanted] of derivation.inputDerivations) {
     const input = inputs.get(path)
-    if (input === undefined) return new WireError({ expected: `the derivation ${path}, an input of ${name}`, found: "none" })
+    if (input === undefined)
+      return new WireError({ expected: `the derivation ${path}, an input of ${name}`, found: "none" })
     isDeferred ||= input.kind === "Deferred" || wanted.dynamic.length > 0
     const merged = byHash.get(input.hash) ?? new Set()
     byHash.set(input.hash, merged)
     for (const output of wanted.outputs) {
-      if (!input.outputs.includes(output)) return new WireError({ expected: `an output of ${path}`, found: output })
+      if (!input.outputs.has(output)) return new WireError({ expected: `an output of ${path}`, found: output })
       merged.add(output)
     }
   }
@@ -160,6 +178,8 @@ const hashed = (name: string, derivation: Derivation, inputs: Inputs, masked: bo
   const file = Aterm.serialise(derivation, replaced, { masked })
   return { kind: isDeferred ? "Deferred" : "Regular", hash: Hash.digestSha256(file), outputs }
 }
+
+const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
 
 const mismatch = (what: string, right: string, found: string) =>
   new WireError({ expected: `${what} to be ${right}`, found: found.slice(0, 300) })

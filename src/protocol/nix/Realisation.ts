@@ -59,7 +59,7 @@ export const fingerprint = (realisation: Realisation): string => JSON.stringify(
 
 const unsigned = ({ dependentRealisations, id, outPath }: Realisation) => ({
   dependentRealisations: Object.fromEntries(
-    dependentRealisations.map(([id, path]) => [printId(id), path] as const).sort(([a], [b]) => a < b ? -1 : 1)
+    dependentRealisations.map(([id, path]) => [printId(id), path] as const).sort(([a], [b]) => (a < b ? -1 : 1))
   ),
   id: printId(id),
   outPath

@@ -44,11 +44,14 @@ export const parseSecretKey = (text: string): SecretKey | WireError => {
   const parsed = split(text.trim(), 64, "a secret key")
   if (parsed instanceof WireError) return parsed
   const { bytes, name } = parsed
-  const key = secretKey(name, createPrivateKey({ key: Buffer.concat([pkcs8, bytes.subarray(0, 32)]), format: "der", type: "pkcs8" }))
+  const key = secretKey(
+    name,
+    createPrivateKey({ key: Buffer.concat([pkcs8, bytes.subarray(0, 32)]), format: "der", type: "pkcs8" })
+  )
   return Buffer.from(key.publicBytes).equals(bytes.subarray(32))
     ? key
-    // The text is a secret, so nothing of it is repeated.
-    : new WireError({ expected: "a secret key and its own public key", found: "another public key" })
+    : // The text is a secret, so nothing of it is repeated.
+      new WireError({ expected: "a secret key and its own public key", found: "another public key" })
 }
 
 /** What others put into `trusted-public-keys`. */
