@@ -69,7 +69,10 @@ class Pipe {
 
   readonly source: Source<ChannelClosed> = {
     peek: Effect.suspend(() =>
-      Effect.map(this.until(() => this.unread > 0 || this.ended), () => this.chunks[0] ?? new Uint8Array(0))
+      Effect.map(
+        this.until(() => this.unread > 0 || this.ended),
+        () => this.chunks[0] ?? new Uint8Array(0)
+      )
     ),
     advance: (count) => {
       const rest = this.chunks[0]!.subarray(count)
@@ -91,7 +94,10 @@ class Pipe {
   }
 }
 
-export const make = (account: Account, options: { readonly windowBytes?: number } = {}): {
+export const make = (
+  account: Account,
+  options: { readonly windowBytes?: number } = {}
+): {
   readonly channel: Channel
   readonly client: Client
 } => {

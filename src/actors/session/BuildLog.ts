@@ -27,9 +27,8 @@ const inBatches = <E>(
   heard: Stream.Stream<Heard>,
   tell: (batch: ReadonlyArray<Heard>) => Effect.Effect<void, E>
 ): Effect.Effect<void, E, Scope.Scope> =>
-  Effect.flatMap(
-    Stream.toQueue(heard, { capacity: heardMax }),
-    (queue) => Stream.runForEachArray(Stream.fromQueue(queue), tell)
+  Effect.flatMap(Stream.toQueue(heard, { capacity: heardMax }), (queue) =>
+    Stream.runForEachArray(Stream.fromQueue(queue), tell)
   )
 
 /** By the worker protocol, as results of the activity `id`. Returns when the log has ended. */
@@ -49,7 +48,7 @@ export const tellWorker = (options: {
     return version < activitiesSince ? Stderr.notice(`${new TextDecoder().decode(bytes)}\n`) : Stderr.logLine(id, bytes)
   }
 
-  const tell = Effect.fnUntraced(function*(said: ReadonlyArray<LogLines.Said>) {
+  const tell = Effect.fnUntraced(function* (said: ReadonlyArray<LogLines.Said>) {
     for (const one of said) {
       const told = message(one)
       if (told !== null) yield* peer.tell(Stderr.Message, told, options.version)
@@ -80,12 +79,12 @@ export const tellServe = (
 
   return inBatches(heard, (batch) => channel.writeError(Buffer.concat(batch.flatMap(bytes)))).pipe(
     // The client reads by line, and would lose a last one that nothing ends.
-    Effect.andThen(Effect.suspend(() => atLineStart ? Effect.void : channel.writeError(newline)))
+    Effect.andThen(Effect.suspend(() => (atLineStart ? Effect.void : channel.writeError(newline))))
   )
 }
 
 const serviceLine = (line: string): LogLines.Said => ({ _tag: "Line", bytes: new TextEncoder().encode(line) })
 
 /** Bytes that are no UTF-8 end the connection of Nix 2.3: each becomes U+FFFD. */
-const readable = (bytes: Uint8Array): Uint8Array => 
+const readable = (bytes: Uint8Array): Uint8Array =>
   new TextEncoder().encode(new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes))

@@ -22,20 +22,23 @@ export interface Peer {
 /** The most that is written at once: two SSH packets. */
 const writeBytes = 64 * 1024
 
+/** Memory of its own, not cleared first: every byte is written before it goes out. */
+const fresh = (): Uint8Array => Buffer.allocUnsafeSlow(writeBytes)
+
 export const make = (channel: Channel): Peer => {
-  let buffer = new Uint8Array(writeBytes)
+  let buffer = fresh()
   let length = 0
 
   const flush = Effect.suspend(() => {
     if (length === 0) return Effect.void
     // The channel may hold on to what it was given, so the buffer is given away.
     const full = buffer.subarray(0, length)
-    buffer = new Uint8Array(writeBytes)
+    buffer = fresh()
     length = 0
     return channel.write(full)
   })
 
-  const tellBytes = Effect.fnUntraced(function*(bytes: Uint8Array) {
+  const tellBytes = Effect.fnUntraced(function* (bytes: Uint8Array) {
     for (let offset = 0; offset < bytes.length;) {
       const part = bytes.subarray(offset, offset + writeBytes - length)
       buffer.set(part, length)
@@ -45,7 +48,7 @@ export const make = (channel: Channel): Peer => {
     }
   })
 
-  const tell = Effect.fnUntraced(function*<A>(codec: Codec<A>, value: A, version: Version) {
+  const tell = Effect.fnUntraced(function* <A>(codec: Codec<A>, value: A, version: Version) {
     for (const bytes of codec.encode(value, version)) {
       if (length + bytes.length < writeBytes) {
         buffer.set(bytes, length)

@@ -14,7 +14,7 @@ const heard = (...chunks: ReadonlyArray<Uint8Array>) => {
 
 /** Texts in which everything that means something is frequent. */
 const Log = Schema.Array(
-  Schema.Literals(["a", "bcd", "\n", "\r", "\r\n", "@nix ", "{\"action\":\"setPhase\",\"phase\":\"p\"}", "\u0000", "é"])
+  Schema.Literals(["a", "bcd", "\n", "\r", "\r\n", "@nix ", '{"action":"setPhase","phase":"p"}', "\u0000", "é"])
 )
 
 describe("a builder's log", () => {
@@ -34,15 +34,15 @@ describe("a builder's log", () => {
   })
 
   it("names a phase instead of showing the message that sets it", () => {
-    assert.deepStrictEqual(heard(bytes("@nix {\"action\":\"setPhase\",\"phase\":\"build\"}\n")), ["[build]"])
+    assert.deepStrictEqual(heard(bytes('@nix {"action":"setPhase","phase":"build"}\n')), ["[build]"])
   })
 
   it("drops messages that a builder is not believed in", () => {
-    assert.deepStrictEqual(heard(bytes("@nix {\"action\":\"msg\",\"level\":0,\"msg\":\"x\"}\nafter\n")), ["after"])
+    assert.deepStrictEqual(heard(bytes('@nix {"action":"msg","level":0,"msg":"x"}\nafter\n')), ["after"])
   })
 
   it("shows as a line what only looks like a message", () => {
-    const odd = ["@nix {", "@nix 1", "@nix null", "@nix {\"action\":\"other\"}", "@nix {\"action\":\"setPhase\",\"phase\":1}"]
+    const odd = ["@nix {", "@nix 1", "@nix null", '@nix {"action":"other"}', '@nix {"action":"setPhase","phase":1}']
     assert.deepStrictEqual(heard(bytes(odd.join("\n"))), odd)
   })
 
@@ -52,18 +52,29 @@ describe("a builder's log", () => {
   })
 
   it("shows a line of a megabyte whole, and cuts one that never ends", () => {
-    assert.deepStrictEqual(heard(bytes(`${"x".repeat(1 << 20)}\n`)).map((line) => line.length), [1 << 20])
+    assert.deepStrictEqual(
+      heard(bytes(`${"x".repeat(1 << 20)}\n`)).map((line) => line.length),
+      [1 << 20]
+    )
     const endless = Array.from({ length: 5 }, () => new Uint8Array(1 << 20).fill(0x78))
-    assert.deepStrictEqual(heard(...endless).map((line) => line.length), [LogLines.lineBytesMax, 1 << 20])
+    assert.deepStrictEqual(
+      heard(...endless).map((line) => line.length),
+      [LogLines.lineBytesMax, 1 << 20]
+    )
   })
 
-  it.prop("says the same however it is cut into chunks", [Log, Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 9 }))], ([log, size]) => {
-    const whole = bytes(log.join(""))
-    const chunks = Array.from({ length: Math.ceil(whole.length / size) }, (_, index) =>
-      whole.subarray(index * size, (index + 1) * size))
+  it.prop(
+    "says the same however it is cut into chunks",
+    [Log, Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 9 }))],
+    ([log, size]) => {
+      const whole = bytes(log.join(""))
+      const chunks = Array.from({ length: Math.ceil(whole.length / size) }, (_, index) =>
+        whole.subarray(index * size, (index + 1) * size)
+      )
 
-    assert.deepStrictEqual(heard(...chunks), heard(whole))
-  })
+      assert.deepStrictEqual(heard(...chunks), heard(whole))
+    }
+  )
 
   it.prop("has a line or a phase for each line end", [Log], ([log]) => {
     const text = log.join("")

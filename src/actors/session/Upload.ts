@@ -1,0 +1,152 @@
+/**
+ * Paths on their way from a client into its account's view.
+ *
+ * What has been received waits in a group until it is committed: the NARs made durable together, then all paths
+ * registered in one transaction. So a thousand small paths cost a handful of syncs, and nobody is told that a path
+ * is valid that a crash could take back. A group is bounded, and committed when it is full; what is left when the
+ * scope closes is dropped.
+ *
+ * Nothing a client says of a path is believed that can be checked: hash and size are of the bytes that came, a
+ * content address is recomputed, and a reference is to the path itself, to what the view holds, or to what came
+ * before it. The last keeps references free of cycles. A path that the view holds keeps the object it has, and is
+ * read and checked all the same, since there is no other way to find its end.
+ */
+import { Effect, Exit, Scope } from "effect"
+import type { ReceivedNar, Watch } from "../../domain/ReceivedNar.ts"
+import type { ViewId } from "../../domain/View.ts"
+import type { PathInfo } from "../../protocol/nix/PathInfo.ts"
+import { print, type StorePath } from "../../protocol/nix/StorePath.ts"
+import type { WireError } from "../../protocol/wire/Codec.ts"
+import type { Source } from "../../protocol/wire/Source.ts"
+import { NarStore } from "../../storage/NarStore.ts"
+import type { StorageError } from "../../storage/StorageError.ts"
+import { ViewRepository } from "../../storage/ViewRepository.ts"
+import * as ContentClaim from "./ContentClaim.ts"
+import { Refusal, refuse } from "./Trouble.ts"
+
+export interface Upload {
+  /** Reads one NAR from the source, of which `announced` must be true. */
+  readonly receive: <E, R>(
+    announced: PathInfo,
+    source: Source<E, R>
+  ) => Effect.Effect<void, Refusal | WireError | StorageError | E, R>
+  /** To be called before each path that is read and admitted, so that there is never more than a group at hand. */
+  readonly commitIfFull: Effect.Effect<void, Refusal | StorageError>
+  /** Reads one NAR of which nothing is known, for whoever then says what it is with `admit`. */
+  readonly read: <E, R>(
+    source: Source<E, R>,
+    watch: Watch & { readonly sizeMax?: number }
+  ) => Effect.Effect<ReceivedNar, WireError | StorageError | E, R>
+  /** `assured`: its content address was found to be true. */
+  readonly admit: (info: PathInfo, nar: ReceivedNar, assured: boolean) => Effect.Effect<void>
+  /** Makes everything received valid, or nothing of what was not committed before. */
+  readonly commit: Effect.Effect<void, Refusal | StorageError>
+}
+
+/** A group of small paths: some megabytes while it waits, and one sync for all. */
+const groupPathsMax = 500
+
+/** A group of large ones: what a lost connection costs to send again. */
+const groupBytesMax = 256 * 1024 * 1024
+
+interface Received {
+  readonly info: PathInfo
+  readonly nar: ReceivedNar
+  readonly assured: boolean
+}
+
+export const make = Effect.fnUntraced(function* (
+  view: ViewId
+): Effect.fn.Return<Upload, never, NarStore | ViewRepository | Scope.Scope> {
+  const nars = yield* NarStore
+  const views = yield* ViewRepository
+  let group: Array<Received> = []
+  let groupBytes = 0
+  let groupScope = yield* Scope.make()
+  yield* Effect.addFinalizer((exit) => Scope.close(groupScope, exit))
+
+  const commit = Effect.gen(function* () {
+    if (group.length === 0) return
+    const fresh = yield* checkReferences(view, group)
+    yield* nars.commit(fresh.map(({ nar }) => nar))
+    yield* views
+      .add(
+        view,
+        fresh.map(({ assured, info }) => ({ info, assured }))
+      )
+      .pipe(Effect.catchTag("DanglingReference", ({ detail }) => refuse(`cannot add paths: ${detail}`)))
+    group = []
+    groupBytes = 0
+    const done = groupScope
+    groupScope = yield* Scope.make()
+    yield* Scope.close(done, Exit.void)
+  }).pipe(Effect.provideService(ViewRepository, views), Effect.uninterruptible)
+
+  const commitIfFull = Effect.suspend(() =>
+    group.length >= groupPathsMax || groupBytes >= groupBytesMax ? commit : Effect.void
+  )
+
+  const read: Upload["read"] = (source, watch) => Scope.provide(nars.receive(source, watch), groupScope)
+
+  const admit: Upload["admit"] = (info, nar, assured) =>
+    Effect.sync(() => {
+      group.push({ info, nar, assured })
+      groupBytes += nar.narSize
+    })
+
+  const receive: Upload["receive"] = Effect.fnUntraced(function* (announced, source) {
+    yield* commitIfFull
+    const claim = yield* ContentClaim.parse(announced)
+    yield* checkSignatures(announced.path, announced.signatures)
+    const nar = yield* read(source, { ...ContentClaim.watch(claim), sizeMax: announced.narSize })
+    yield* checkAnnounced(announced, nar)
+    if (claim !== null) yield* Effect.scoped(ContentClaim.verify(claim, nar, nars))
+    yield* admit(announced, nar, claim !== null)
+  })
+
+  return { receive, commitIfFull, read, admit, commit }
+})
+
+/** Each `name:base64`. Whose they are is for those to check who believe in keys. */
+export const checkSignatures = (path: StorePath, signatures: ReadonlyArray<string>): Effect.Effect<void, Refusal> => {
+  const wrong = signatures.find((signature) => !/^[^\s:]{1,255}:[A-Za-z0-9+/]{1,255}={0,2}$/.test(signature))
+  return wrong === undefined
+    ? Effect.void
+    : refuse(`path '${print(path)}': expected a signature, found ${JSON.stringify(wrong.slice(0, 100))}`)
+}
+
+/** A NAR is what was announced when its hash is; sizes are compared first, for the clearer message. */
+const checkAnnounced = ({ narHash, narSize, path }: PathInfo, nar: ReceivedNar): Effect.Effect<void, Refusal> => {
+  if (nar.narSize !== narSize) {
+    return refuse(`size mismatch importing path '${print(path)}': expected ${narSize} bytes, found ${nar.narSize}`)
+  }
+  if (nar.narHash !== narHash) {
+    return refuse(
+      `hash mismatch importing path '${print(path)}': expected sha256:${narHash}, found sha256:${nar.narHash}`
+    )
+  }
+  return Effect.void
+}
+
+/** Answers what the view does not hold yet, each path once. */
+const checkReferences = Effect.fnUntraced(function* (
+  view: ViewId,
+  group: ReadonlyArray<Received>
+): Effect.fn.Return<ReadonlyArray<Received>, Refusal | StorageError, ViewRepository> {
+  const views = yield* ViewRepository
+  const named = new Set(group.flatMap(({ info }) => [info.path, ...info.references]))
+  const known = new Set<StorePath>(yield* views.valid(view, [...named]))
+  const fresh: Array<Received> = []
+  for (const received of group) {
+    const { path, references } = received.info
+    const missing = references.find((reference) => reference !== path && !known.has(reference))
+    if (missing !== undefined) {
+      return yield* new Refusal({
+        detail: `cannot add '${print(path)}' because the reference '${print(missing)}' is not valid`
+      })
+    }
+    if (!known.has(path)) fresh.push(received)
+    known.add(path)
+  }
+  return fresh
+})
