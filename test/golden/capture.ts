@@ -183,7 +183,9 @@ const countClients = (reads: ReadonlyArray<Read>): Omit<Clients, "source"> => {
       entry.connections++
     }
   }
-  return { clients: [...new Set(reads.map(({ recording }) => recording.client))], operations: counted }
+  const clients = [...new Set(reads.map(({ recording }) => recording.client))]
+  // Versions in the order of their numbers, others after them.
+  return { clients: clients.sort((a, b) => a.localeCompare(b, "en", { numeric: true })), operations: counted }
 }
 
 const main = (root: string): void => {

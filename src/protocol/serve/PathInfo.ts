@@ -33,7 +33,7 @@ const fields = {
 }
 const Unkeyed = Codec.struct(fields)
 
-export const PathInfo = Codec.named("PathInfo", Codec.struct({ path: StorePath.wire, ...fields }))
+export const PathInfo = Codec.named("QueriedPathInfo", Codec.struct({ path: StorePath.wire, ...fields }))
 export type PathInfo = Codec.Codec.Type<typeof PathInfo>
 
 /** As many as there are, then an empty path. */

@@ -35,10 +35,15 @@ export const only = <A>(when: When, self: Codec<A>, otherwise: A): Codec<A> => (
 export const since = <A>(version: Version, self: Codec<A>, otherwise: A): Codec<A> =>
   only(from(version), self, otherwise)
 
+const indent = (grammar: string): string => grammar.replaceAll(/^/gm, "  ")
+
+const either = ({ label }: When, then: string, otherwise: string): string =>
+  `${label}\n${indent(then)}\nelse\n${indent(otherwise)}`
+
 /** Two layouts of the same values: `then` when the condition holds, else `otherwise`. */
 export const layouts = <A>(when: When, then: Codec<A>, otherwise: Codec<A>): Codec<A> => ({
   schema: then.schema,
-  grammar: `${then.grammar}  -- ${when.label}\n${otherwise.grammar}  -- otherwise`,
+  grammar: either(when, then.grammar, otherwise.grammar),
   encode: (value, agreed) => (when.holds(agreed) ? then : otherwise).encode(value, agreed),
   decode: (agreed) => (when.holds(agreed) ? then : otherwise).decode(agreed)
 })
@@ -51,7 +56,7 @@ export const dialects = <A, B>(when: When, then: Codec<A>, otherwise: Codec<B>):
   const pick = (agreed: Version) => (when.holds(agreed) ? then : otherwise)
   return {
     schema: Schema.Union([then.schema, otherwise.schema]),
-    grammar: `${then.grammar}  -- ${when.label}\n${otherwise.grammar}  -- otherwise`,
+    grammar: either(when, then.grammar, otherwise.grammar),
     // The contract above: the value is of the type that the picked codec has.
     encode: (value, agreed) => pick(agreed).encode(value as A & B, agreed),
     *decode(agreed) {
@@ -92,7 +97,7 @@ export const enumeration = <const Names extends Record<string, number>>(names: N
   // `Object.entries` forgets that the keys are those of `Names`.
   const byCode = new Map(entries.map(([name, code]) => [code, name as keyof Names & string]))
   return refine(u32, {
-    grammar: entries.map(([name, code]) => `${code} ${name}`).join(" | "),
+    grammar: entries.map(([name, code]) => `${code} ${name}`).join("\n"),
     schema: Schema.Literals([...byCode.values()]),
     to: (name) => names[name]!,
     from: (code) =>
@@ -116,10 +121,7 @@ export const tagged = <const Cases extends Record<string, readonly [code: number
     // Each case's schema has the fields of its codec, and so the type `Case` says.
     schema: Schema.Union(entries.map(([tag, [, { schema }]]) => withTag(tag, schema))) as any,
     grammar: entries
-      .map(([tag, [code, { grammar }]]) => {
-        const fields = grammar === "" ? "" : ` { ${grammar.replaceAll("\n", "; ")} }`
-        return `${printCode(code)} ${tag}${fields}`
-      })
+      .map(([tag, [code, { grammar }]]) => `${printCode(code)} ${tag}${grammar === "" ? "" : `\n${indent(grammar)}`}`)
       .join("\n"),
     *encode(value, version) {
       const [number, fields] = cases[value._tag]!

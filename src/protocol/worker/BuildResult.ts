@@ -16,7 +16,7 @@ import { DerivedPath } from "./DerivedPath.ts"
 import { OutputId, RealisationJson, UnkeyedRealisation } from "./Realisation.ts"
 import { withFeature } from "./Version.ts"
 
-export const Status: Codec.Codec<Nix.Status> = Variant.enumeration(Nix.statuses)
+export const Status: Codec.Named<Nix.Status> = Codec.named("Status", Variant.enumeration(Nix.statuses))
 
 /** Stands where the protocol no longer says by which hash an output was named. */
 export const unknownHash = Sha256.make("0".repeat(64))

@@ -29,7 +29,7 @@ const version = Codec.upTo(0xffff)
 /** A peer names a handful of features, and every connection holds them. */
 const features = Codec.listUpTo(64, Codec.textUpTo(128))
 
-export const Trust = Variant.enumeration({ unknown: 0, trusted: 1, untrusted: 2 })
+export const Trust = Codec.named("Trust", Variant.enumeration({ unknown: 0, trusted: 1, untrusted: 2 }))
 export type Trust = Codec.Codec.Type<typeof Trust>
 
 /** Where what a client once asked for stood: a processor to run on, and whether to reserve space. */

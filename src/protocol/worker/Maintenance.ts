@@ -22,9 +22,12 @@ export const AddIndirectRoot = Operation.make(12, { request: Codec.struct({ link
 
 export const SyncWithGC = Operation.make(13, { until: 0x011f, request: Codec.nothing, response: done })
 
+/** A link on the server, and what it keeps. */
+export const Root = Codec.named("Root", Codec.struct({ link: Codec.text, path: StorePath.wire }))
+
 export const FindRoots = Operation.make(14, {
   request: Codec.nothing,
-  response: Codec.list(Codec.named("Root", Codec.struct({ link: Codec.text, path: StorePath.wire })))
+  response: Codec.list(Root)
 })
 
 /** No client sends it over SSH, so settings reach a server by other ways. */
@@ -48,7 +51,10 @@ export const SetOptions = Operation.make(19, {
   response: Codec.nothing
 })
 
-const action = Variant.enumeration({ returnLive: 0, returnDead: 1, deleteDead: 2, deleteSpecific: 3 })
+export const GarbageAction = Codec.named(
+  "GarbageAction",
+  Variant.enumeration({ returnLive: 0, returnDead: 1, deleteDead: 2, deleteSpecific: 3 })
+)
 
 const common = {
   /** Never granted: it deletes what is in use. */
@@ -62,11 +68,11 @@ const common = {
 const obsolete = { obsolete1: null, obsolete2: null, obsolete3: null }
 
 const paths = Codec.set(StorePath.wire)
-const classic = Codec.struct({ action, paths, ...common })
+const classic = Codec.struct({ action: GarbageAction, paths, ...common })
 
 /** What exactly to look at; without them, the whole store. */
 const specific = Codec.struct({ paths, deleteReferrers: Codec.bool })
-const scoped = Codec.struct({ action, scope: inverted(specific), ...common })
+const scoped = Codec.struct({ action: GarbageAction, scope: inverted(specific), ...common })
 
 /** The whole store is one, certain paths are zero and what they are: the other way round than `option`. */
 function inverted<A>(item: Codec.Codec<A>): Codec.Codec<A | null> {
@@ -85,7 +91,7 @@ function inverted<A>(item: Codec.Codec<A>): Codec.Codec<A | null> {
 }
 
 const Collection = Schema.Struct({
-  action: action.schema,
+  action: GarbageAction.schema,
   scope: Schema.NullOr(specific.schema),
   ignoreLiveness: Schema.Boolean,
   freedMax: Codec.u64.schema

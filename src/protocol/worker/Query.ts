@@ -39,10 +39,12 @@ const substitutable = {
   narSize: Codec.natural
 }
 
+export const SubstitutablePathInfo = Codec.named("SubstitutablePathInfo", Codec.struct(substitutable))
+
 export const QuerySubstitutablePathInfo = Operation.make(21, {
   until: 0x0115,
   request: OfPath,
-  response: Codec.option(Codec.named("SubstitutablePathInfo", Codec.struct(substitutable)))
+  response: Codec.option(SubstitutablePathInfo)
 })
 
 export const QueryDerivationOutputs = Operation.make(22, { until: 0x0115, request: OfPath, response: paths })
@@ -87,6 +89,11 @@ export const QueryPathFromHashPart = Operation.make(29, {
   response: StorePath.wireOptional
 })
 
+export const KeyedSubstitutablePathInfo = Codec.named(
+  "KeyedSubstitutablePathInfo",
+  Codec.struct({ path: StorePath.wire, ...substitutable })
+)
+
 /** With the content address each path is known to have; empty for none. */
 const pathsWithAddress = Codec.map(StorePath.wire, Codec.text)
 
@@ -101,9 +108,7 @@ export const QuerySubstitutablePathInfos = Operation.make(30, {
       from: (wire) => wire.map((path) => [path, ""] as const)
     })
   ),
-  response: Codec.list(
-    Codec.named("KeyedSubstitutablePathInfo", Codec.struct({ path: StorePath.wire, ...substitutable }))
-  )
+  response: Codec.list(KeyedSubstitutablePathInfo)
 })
 
 /** `substitute`: first fetch what is missing from wherever this store substitutes from. */

@@ -80,7 +80,7 @@ describe("a tagged union", () => {
   Laws.obey(codec, Laws.one)
 
   it("says its cases", () => {
-    assert.strictEqual(codec.grammar, "1 Empty\n0x12345 Full { text: text; size: u64 }")
+    assert.strictEqual(codec.grammar, "1 Empty\n0x12345 Full\n  text: text\n  size: u64")
   })
 
   it("refuses numbers of no case", () => {
