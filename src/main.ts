@@ -161,9 +161,8 @@ const server = (config: Config) =>
     return yield* Effect.provide(serve(config, identity), house)
   })
 
-const main = Effect.suspend(() => {
-  const config = read(process.argv.slice(2), surroundings())
-  return Result.isSuccess(config) ? server(config.success) : Effect.fail(config.failure)
+const main = Effect.gen(function* () {
+  return yield* server(yield* Effect.fromResult(read(process.argv.slice(2), surroundings())))
 }).pipe(
   // A word to whoever started us, and for what is our own fault, all that is known of it.
   Effect.tapCause((cause) =>

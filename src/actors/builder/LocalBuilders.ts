@@ -6,6 +6,7 @@
  */
 import { Effect, Layer, Scope, Stream } from "effect"
 import type { Backend } from "../../domain/Attempt.ts"
+import type { FailureStatus } from "../../domain/Failure.ts"
 import { Host, HostId } from "../../domain/Host.ts"
 import * as OutputPlan from "../../domain/OutputPlan.ts"
 import { hasNetwork } from "../../protocol/nix/Derivation.ts"
@@ -60,8 +61,9 @@ export const layer = (host: Host) =>
         const planned = OutputPlan.of(derivationPath, derivation)
         if (planned instanceof WireError) return yield* refused(`its outputs have no paths: ${planned.message}`)
 
-        const job = Job.make({ attempt, derivationPath, derivation, closure, outputs: planned, lease })
-        if (job instanceof Job.JobRefused) return yield* refused(job.message)
+        const { cores, memoryBytes } = lease
+        const job = Job.make({ attempt, derivationPath, derivation, closure, outputs: planned, cores, memoryBytes })
+        if (job instanceof Job.JobRefused) return yield* refused(job.message, job.status)
         const running = yield* sandbox.start(job).pipe(Tracing.stage("prepare", attempt), Effect.mapError(lost))
         const ended = yield* follow(running, log).pipe(Tracing.stage("run", attempt), Effect.mapError(lost))
 
@@ -108,8 +110,8 @@ const follow = Effect.fnUntraced(function* (running: Running, log: (bytes: Uint8
 
 const lost = (error: SandboxError | StorageError) => new BuilderLost({ detail: error.message, cause: error })
 
-const refused = (message: string) =>
-  new BuildFailed({ failure: { status: "InputRejected", outcome: "refused", message } })
+const refused = (message: string, status: FailureStatus = "InputRejected") =>
+  new BuildFailed({ failure: { status, outcome: "failed", message } })
 
 const built = ({ derivationPath }: Assignment, output: ImportedOutput): BuiltOutput => {
   const { contentAddress, name, nar, path, references } = output
