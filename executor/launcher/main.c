@@ -1,7 +1,7 @@
 /*
  * Starts one executor in a namespace of its own, and removes what it leaves; and does so for what a crash has left.
  *
- *   launcher run NAMESPACE SCRATCH ROOT BUILDER EXECUTOR [CGROUP...]    inputs on stdin, the channel on descriptor 3
+ *   launcher run NAMESPACE SCRATCH ROOT BUILDER EXECUTOR [CGROUP.PROCS...]    inputs on stdin, the channel on descriptor 3
  *   launcher remove NAMESPACE DIRECTORY...
  *   launcher sweep FIRST COUNT
  *
@@ -35,7 +35,7 @@
 #include "../die.h"
 #include "remove.h"
 
-enum { INPUTS_BYTES_MAX = 64 << 20 };
+enum { INPUTS_BYTES_MAX = 64 << 20, CGROUPS_MAX = 8 };
 
 static long number(const char *text)
 {
@@ -144,12 +144,19 @@ static void bind_inputs(void)
 	free(inputs);
 }
 
-static void write_text(const char *path, const char *text)
+static int open_to_write(const char *path)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
 
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		die("writing %s", path);
+	if (fd < 0)
+		die("opening %s", path);
+	return fd;
+}
+
+static void write_text(int fd, const char *text, const char *what)
+{
+	if (write(fd, text, strlen(text)) < 0)
+		die("writing %s", what);
 	close(fd);
 }
 
@@ -191,7 +198,7 @@ static void write_map(pid_t pid, const char *file, long root, long builder)
 
 	snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
 	snprintf(text, sizeof(text), "0 %ld 1\n1 %ld 1\n", root, builder);
-	write_text(path, text);
+	write_text(open_to_write(path), text, path);
 }
 
 static void await(pid_t child, const sigset_t *signals)
@@ -212,7 +219,7 @@ static void run(char **words, char **cgroups)
 {
 	const char *scratch = words[1], *executor = words[4];
 	long root = number(words[2]), builder = number(words[3]);
-	int ready[2], go[2];
+	int ready[2], go[2], entrances[CGROUPS_MAX], count = 0;
 	sigset_t signals;
 	char byte, text[16];
 	pid_t child;
@@ -222,6 +229,9 @@ static void run(char **words, char **cgroups)
 	sigaddset(&signals, SIGTERM);
 	if (sigprocmask(SIG_BLOCK, &signals, NULL) || pipe2(ready, O_CLOEXEC) || pipe2(go, O_CLOEXEC))
 		die("pipe");
+	/* While we are still who may. */
+	for (; cgroups[count] && count < CGROUPS_MAX; count++)
+		entrances[count] = open_to_write(cgroups[count]);
 	enter(words[0]);
 	make_scratch(scratch, (uid_t)root, (gid_t)builder);
 	child = (pid_t)syscall(SYS_clone, CLONE_NEWPID | CLONE_NEWNS | SIGCHLD, NULL, NULL, NULL, NULL);
@@ -233,8 +243,8 @@ static void run(char **words, char **cgroups)
 	close(CHANNEL);
 	if (read(ready[0], &byte, 1) == 1) {
 		snprintf(text, sizeof(text), "%d", child);
-		for (; *cgroups; cgroups++)
-			write_text(*cgroups, text);
+		for (int i = 0; i < count; i++)
+			write_text(entrances[i], text, cgroups[i]);
 		write_map(child, "uid_map", root, builder);
 		write_map(child, "gid_map", root, builder);
 		if (write(go[1], "", 1) != 1)

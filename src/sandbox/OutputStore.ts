@@ -5,10 +5,13 @@ import type { WireError } from "../protocol/wire/Codec.ts"
 import type { Source } from "../protocol/wire/Source.ts"
 import type { SandboxError } from "./SandboxError.ts"
 
-export class OutputStore extends Context.Service<OutputStore, {
-  readonly receive: <E, R>(
-    source: Source<E, R>,
-    options?: Watch & { readonly sizeMax?: number }
-  ) => Effect.Effect<ReceivedNar, E | WireError | SandboxError, R | Scope.Scope>
-  readonly reread: (nar: ReceivedNar) => Effect.Effect<Source<SandboxError>, SandboxError, Scope.Scope>
-}>()("drover/sandbox/OutputStore") {}
+export class OutputStore extends Context.Service<
+  OutputStore,
+  {
+    readonly receive: <E, R>(
+      source: Source<E, R>,
+      options?: Watch & { readonly sizeMax?: number }
+    ) => Effect.Effect<ReceivedNar, E | WireError | SandboxError, R | Scope.Scope>
+    readonly reread: (nar: ReceivedNar) => Effect.Effect<Source<SandboxError>, SandboxError, Scope.Scope>
+  }
+>()("drover/sandbox/OutputStore") {}

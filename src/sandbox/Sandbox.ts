@@ -7,6 +7,7 @@ import { Context, type Effect, type Scope, type Stream } from "effect"
 import type { Backend, Usage } from "../domain/Attempt.ts"
 import type { Source } from "../protocol/wire/Source.ts"
 import type { Job } from "./Job.ts"
+import type { OutputRefused } from "./OutputImport.ts"
 import type { SandboxError } from "./SandboxError.ts"
 
 /** How the builder ended. The sandbox says what it saw; whose fault it was is decided above. */
@@ -25,30 +26,27 @@ export interface Ended {
   readonly outputs: ReadonlyArray<string>
 }
 
-/** An output that Nix would not take: not owned by the builder, writable by others, of an unsupported type. */
-export interface Suspicious {
-  readonly output: string
-  readonly detail: string
-}
-
 export interface Running {
   /** The builder's bytes as its terminal gave them; ends when the builder has ended. */
   readonly log: Stream.Stream<Uint8Array, SandboxError>
   /** Resolves once the builder and everything it started are gone. Needs the log to be read. */
   readonly ended: Effect.Effect<Ended, SandboxError>
-  /** One output as a NAR, once the builder has ended; one at a time. */
-  readonly output: (name: string) => Effect.Effect<Source<SandboxError>, SandboxError>
+  /** One output as a NAR, once the builder has ended; one at a time. Refused is what Nix would not take either. */
+  readonly output: (name: string) => Effect.Effect<Source<SandboxError | OutputRefused>, SandboxError>
 }
 
-export class Sandbox extends Context.Service<Sandbox, {
-  readonly backend: Backend
-  /** Systems it can run: `x86_64-linux`, `i686-linux`. */
-  readonly systems: ReadonlyArray<string>
-  /** Raised with every change that could alter an outcome. */
-  readonly epoch: number
-  /** Bytes that a sandbox takes beyond what its build may use. */
-  readonly overheadBytes: number
-  /** Versions of what it is made of (executor, kernel, …), for the build record. */
-  readonly versions: { readonly [part: string]: string }
-  readonly start: (job: Job) => Effect.Effect<Running, SandboxError, Scope.Scope>
-}>()("drover/sandbox/Sandbox") {}
+export class Sandbox extends Context.Service<
+  Sandbox,
+  {
+    readonly backend: Backend
+    /** Systems it can run: `x86_64-linux`, `i686-linux`. */
+    readonly systems: ReadonlyArray<string>
+    /** Raised with every change that could alter an outcome. */
+    readonly epoch: number
+    /** Bytes that a sandbox takes beyond what its build may use. */
+    readonly overheadBytes: number
+    /** Versions of what it is made of (executor, kernel, …), for the build record. */
+    readonly versions: { readonly [part: string]: string }
+    readonly start: (job: Job) => Effect.Effect<Running, SandboxError, Scope.Scope>
+  }
+>()("drover/sandbox/Sandbox") {}

@@ -1,0 +1,149 @@
+/**
+ * One run of an executor, from this side of its channel: the job goes in, log and outputs come out.
+ *
+ * Frames are read when somebody asks for what is in them, so an executor, and the builder behind it, is slowed down by
+ * whoever reads slowly. A frame that does not belong where it comes ends the run: the executor is then no longer one.
+ */
+import { Deferred, Effect, Stream } from "effect"
+import { WireError } from "../../protocol/wire/Codec.ts"
+import * as Source from "../../protocol/wire/Source.ts"
+import { print } from "../../protocol/nix/StorePath.ts"
+import type { Job } from "../Job.ts"
+import { OutputRefused } from "../OutputImport.ts"
+import type { Ended, Running } from "../Sandbox.ts"
+import { SandboxError } from "../SandboxError.ts"
+import type { ExecutorChannel } from "./DuplexChannel.ts"
+import * as Frame from "./Frame.ts"
+
+const failed = (operation: string, detail: string) => new SandboxError({ operation, detail })
+
+/** What a backend knows beside what the executor says. */
+export interface Backstage {
+  /** How the builder ended, from what the executor saw. */
+  readonly judge: (exited: Frame.Exited) => Effect.Effect<Omit<Ended, "outputs">>
+  /** The executor is gone. How the builder ended, if that is known even so; else fails with the reason. */
+  readonly lost: (error: SandboxError) => Effect.Effect<Omit<Ended, "outputs">, SandboxError>
+}
+
+export const start = Effect.fnUntraced(function* (
+  channel: ExecutorChannel,
+  job: Job,
+  backstage: Backstage
+): Effect.fn.Return<Running, SandboxError> {
+  let state: Frame.State = "Starting"
+  const ended = yield* Deferred.make<Ended, SandboxError>()
+
+  /** The next frame, which has to be one that is expected now. */
+  const next = Effect.gen(function* () {
+    const header = Frame.header(yield* Source.take(channel.input, Frame.headerBytes))
+    if (header instanceof WireError) return yield* header
+    const payload = yield* Source.take(channel.input, header.length)
+    const frame = Frame.decode(header, payload, job.outputs.length)
+    if (frame instanceof WireError) return yield* frame
+    if (frame._tag === "Failed") return yield* failed("making the sandbox", frame.detail)
+    const following: Frame.State | undefined = Frame.expected[state][frame._tag]
+    if (following === undefined) {
+      return yield* new WireError({ expected: `a frame of an executor that is ${state}`, found: frame._tag })
+    }
+    state = following
+    return frame
+  }).pipe(Effect.catchTag("WireError", (error) => Effect.fail(failed("listening to the executor", error.message))))
+
+  /** Outside of the builder's life an end of the executor has no good reason. */
+  const explained = <A>(effect: Effect.Effect<A, SandboxError>) =>
+    Effect.catchTag(effect, "SandboxError", (error) => Effect.andThen(backstage.lost(error), Effect.fail(error)))
+
+  const ready = yield* explained(next)
+  if (ready._tag !== "Ready" || ready.version !== Frame.version) {
+    return yield* failed("listening to the executor", "expected one of this version, found another")
+  }
+  yield* explained(Effect.forEach(frames(job), (frame) => Effect.flatMap(frame, channel.write), { discard: true }))
+  state = "Running"
+
+  /** A piece of the log, or undefined when the builder has ended. */
+  const piece = Effect.gen(function* () {
+    const frame = yield* next
+    if (frame._tag === "Log") return [frame.bytes, undefined] as const
+    // Nothing else is expected while it runs.
+    if (frame._tag === "Exited") yield* Deferred.succeed(ended, yield* summary(job, frame, backstage))
+    return undefined
+  }).pipe(
+    Effect.catchTag("SandboxError", (error) =>
+      Effect.flatMap(backstage.lost(error), (known) => Deferred.succeed(ended, { ...known, outputs: [] })).pipe(
+        Effect.as(undefined)
+      )
+    ),
+    Effect.tapError((error) => Deferred.fail(ended, error))
+  )
+  const log = Stream.unfold(undefined, () => (state === "Running" ? piece : Effect.succeed(undefined)))
+
+  const output = Effect.fnUntraced(function* (name: string) {
+    const declared = job.outputs.find((each) => each.name === name)
+    if (state !== "Ended" || declared === undefined)
+      return yield* failed("reading an output", "asked at the wrong time")
+    state = "Sending"
+    yield* channel.write(Frame.send(declared.path))
+    return sourceOf(explained(next), (reason, path) => refusal(job, declared, reason, path))
+  })
+
+  return { log, ended: Deferred.await(ended), output }
+})
+
+function* frames(job: Job): Generator<Effect.Effect<Uint8Array, SandboxError>> {
+  const all = Frame.job(job)
+  try {
+    for (const frame of all) yield Effect.succeed(frame)
+  } catch (error) {
+    if (!(error instanceof WireError)) throw error
+    yield Effect.fail(failed("telling the executor its job", error.message))
+  }
+}
+
+const summary = (job: Job, exited: Frame.Exited, { judge }: Backstage): Effect.Effect<Ended> =>
+  Effect.map(judge(exited), (judged) => ({
+    ...judged,
+    outputs: job.outputs.filter((_, index) => exited.present[index] === true).map(({ name }) => name)
+  }))
+
+/** The NAR out of its frames. */
+const sourceOf = (
+  next: Effect.Effect<Frame.FromExecutor, SandboxError>,
+  refuse: (reason: Frame.Refusal, path: string) => OutputRefused
+): Source.Source<SandboxError | OutputRefused> => {
+  let current: Uint8Array = new Uint8Array(0)
+  let hasEnded = false
+  const peek: Effect.Effect<Uint8Array, SandboxError | OutputRefused> = Effect.suspend(() => {
+    if (current.length > 0 || hasEnded) return Effect.succeed(current)
+    return Effect.flatMap(next, (frame) => {
+      if (frame._tag === "NarRefused") return Effect.fail(refuse(frame.reason, frame.path))
+      if (frame._tag === "NarData") current = frame.bytes
+      else hasEnded = true
+      return peek
+    })
+  })
+  return {
+    peek,
+    advance: (count) => {
+      current = current.subarray(count)
+    }
+  }
+}
+
+/** In Nix's own words. `path` is below the store directory. */
+const refusal = (
+  { derivationPath }: Job,
+  output: Job["outputs"][number],
+  reason: Frame.Refusal,
+  path: string
+): OutputRefused => {
+  const place = `'/nix/store/${path}'`
+  const details: { readonly [R in Frame.Refusal]: string } = {
+    missing: `builder for '${print(derivationPath)}' failed to produce output path for output '${output.name}' at '${print(output.path)}'`,
+    suspicious: `suspicious ownership or permission on ${place}; rejecting this build output`,
+    ownership: `invalid ownership on file ${place}`,
+    type: `file ${place} has an unsupported type`,
+    depth: `file ${place} is nested too deeply`,
+    entries: `directory ${place} has too many entries`
+  }
+  return new OutputRefused({ detail: details[reason] })
+}

@@ -1,0 +1,86 @@
+/** What the `process` backend needs to run here: its programs, and what the starter makes for it. */
+import { Effect } from "effect"
+import { execFileSync, spawn } from "node:child_process"
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import type { Options } from "../../src/sandbox/process/ProcessSandbox.ts"
+
+const root = path.resolve(import.meta.dirname, "../..")
+
+/** Static, and there wherever these tests can run at all. */
+const busybox = ["/usr/bin/busybox", "/bin/busybox"].find((file) => fs.existsSync(file)) ?? "busybox"
+
+/** A directory of its own that is removed with the scope, along with what builds have left in it. */
+export const directory = Effect.acquireRelease(
+  Effect.sync(() => {
+    const made = fs.mkdtempSync(path.join(os.tmpdir(), "drover-test-"))
+    // The server's user has to get to what is in it.
+    fs.chmodSync(made, 0o755)
+    return made
+  }),
+  (made) => Effect.sync(() => fs.rmSync(made, { recursive: true, force: true }))
+)
+
+/** The C programs, compiled from what stands in `executor/` now. */
+export const programs = Effect.map(directory, (place) => {
+  execFileSync("make", ["-s", "-C", path.join(root, "executor"), `OUT=${place}`, "ANALYZE="])
+  fs.copyFileSync(busybox, path.join(place, "busybox"))
+  fs.chmodSync(path.join(place, "busybox"), 0o755)
+  return place
+})
+
+/** The words that the starter adds to a command, by option. */
+const told = (words: ReadonlyArray<string>) => (option: string) =>
+  words.flatMap((word, index) => (word === option ? [words[index + 1] ?? ""] : []))
+
+/** What the starter would tell a server whose data is in the directory; it lasts as long as the scope. */
+export const started = Effect.fnUntraced(function* (programDirectory: string, dataDirectory: string) {
+  const command = [`${programDirectory}/busybox`, "sh", "-c", "echo $@; exec cat", "sh"]
+  const words = ["--data", dataDirectory, "--program", programDirectory, "--", ...command]
+  const child = yield* Effect.acquireRelease(
+    Effect.sync(() => spawn(`${programDirectory}/starter`, words, { stdio: ["pipe", "pipe", "inherit"] })),
+    (child) =>
+      Effect.promise(
+        () =>
+          new Promise((resolve) => {
+            child.on("close", resolve)
+            child.stdin.end()
+          })
+      )
+  )
+  const line = yield* Effect.promise(
+    () =>
+      new Promise<string>((resolve, reject) => {
+        child.stdout.once("data", (text: Buffer) => resolve(text.toString()))
+        child.once("close", (status) => reject(new Error(`the starter ended with status ${status}`)))
+      })
+  )
+  const option = told(line.trim().split(" "))
+  const [first = 0, count = 0] = (option("--sub-uids")[0] ?? "").split(":").map(Number)
+  const fd = yield* Effect.acquireRelease(
+    Effect.sync(() => fs.openSync(`/proc/${child.pid}/fd/${option("--user-namespace-fd")[0]}`, "r")),
+    (fd) => Effect.sync(() => fs.closeSync(fd))
+  )
+  // A server makes it itself, being that user; here it is root that runs the server's part.
+  const { gid, uid } = fs.statSync(dataDirectory)
+  fs.mkdirSync(path.join(dataDirectory, "scratch"), { mode: 0o700 })
+  fs.chownSync(path.join(dataDirectory, "scratch"), uid, gid)
+  const cgroups = option("--cgroup").map((word) => {
+    const [controller = "", directory = ""] = word.split("=")
+    return { controller, directory }
+  })
+  return { dataDirectory, programDirectory, userNamespaceFd: fd, subUids: { first, count }, cgroups } satisfies Options
+})
+
+/** A store path's contents to build with: busybox under all its names. */
+export const tools = Effect.map(directory, (place) => {
+  const bin = path.join(place, "bin")
+  fs.mkdirSync(bin)
+  fs.copyFileSync(busybox, path.join(bin, "busybox"))
+  fs.chmodSync(path.join(bin, "busybox"), 0o555)
+  for (const name of execFileSync(busybox, ["--list"], { encoding: "utf8" }).trim().split("\n")) {
+    if (name !== "busybox") fs.symlinkSync("busybox", path.join(bin, name))
+  }
+  return place
+})
