@@ -43,11 +43,11 @@ const expression = (system: string) =>
 export const buildCommand = (reach: Reach): string => {
   const file = clientFiles(reach.dataDir).sshConfig
   // Nix cuts its SSH options at spaces and knows no quotes, so such a file is given a name without.
-  const [before, name] = /\s/.test(file)
-    ? [`d=$(mktemp -d) && ln -s ${quoteForShell(path.dirname(file))} "$d/client" && `, `"$d/client/ssh_config"`]
-    : ["", quoteForShell(file)]
+  const [before, options] = /\s/.test(file)
+    ? [`d=$(mktemp -d) && ln -s ${quoteForShell(path.dirname(file))} "$d/client" && `, `"-F $d/client/ssh_config"`]
+    : ["", quoteForShell(`-F ${file}`)]
   const system = reach.systems[0] ?? "x86_64-linux"
-  return `${before}NIX_SSHOPTS="-F "${name} nix-build --no-out-link -j0 --builders ${quoteForShell(machine(system))} -E ${quoteForShell(expression(system))}`
+  return `${before}NIX_SSHOPTS=${options} nix-build --no-out-link -j0 --builders ${quoteForShell(machine(system))} -E ${quoteForShell(expression(system))}`
 }
 
 /** For people, after the line for programs. */
