@@ -3,13 +3,13 @@
  * `.attrs.json`, and as `.attrs.sh` as far as a shell can hold them.
  *
  * Both are bit for bit what Nix writes, since a builder may copy them to its output: keys sorted bytewise, numbers in
- * the digits in which they came.
+ * the digits of the library that Nix reads and writes JSON with.
  *
  * @see Nix `src/libstore/derivation-options.cc`, `src/libstore/parsed-derivations.cc`
  */
 import { WireError } from "../wire/Codec.ts"
 
-/** A number, in the digits that stood in the text: a JavaScript number would lose some of them. */
+/** A number, in the digits that Nix writes: a JavaScript number would lose some of them. */
 export class Numeral {
   readonly digits: string
   constructor(digits: string) {
@@ -39,7 +39,7 @@ export const parse = (text: string): JsonObject | WireError => {
   try {
     // The third argument is newer than its type.
     parsed = JSON.parse(text, function (_name: string, value: unknown, context?: { readonly source?: string }) {
-      return typeof value === "number" ? new Numeral(context?.source ?? String(value)) : value
+      return typeof value === "number" ? new Numeral(digitsOf(context?.source ?? String(value))) : value
     })
   } catch {
     return refused("text that is no JSON")
@@ -47,6 +47,37 @@ export const parse = (text: string): JsonObject | WireError => {
   const value = from(parsed, 0)
   if (value === undefined) return refused(`more than ${depthMax} levels`)
   return isObject(value) ? value : refused("other JSON")
+}
+
+const integerMin = -(2n ** 63n)
+const integerMax = 2n ** 64n - 1n
+
+/** How a number is written that was read in these digits. */
+const digitsOf = (source: string): string => {
+  const integer = /^-?[0-9]+$/.test(source) ? BigInt(source) : null
+  return integer !== null && integer >= integerMin && integer <= integerMax ? String(integer) : float(Number(source))
+}
+
+/** Digits before the point, beyond which a number is written with an exponent. */
+const integerDigitsMax = 15
+
+/** Zeros after the point and before the first digit, from which on it is written so too. */
+const leadingZerosMax = 4
+
+/** The fewest digits that say which double it is, always with a point or an exponent of two digits and a sign. */
+const float = (value: number): string => {
+  const [mantissa = "", exponent = ""] = Math.abs(value).toExponential().split("e")
+  const sign = value < 0 || Object.is(value, -0) ? "-" : ""
+  const digits = mantissa.replace(".", "")
+  // Where the point stands, counted from before the first digit.
+  const point = value === 0 ? 1 : Number(exponent) + 1
+  if (point > integerDigitsMax || point <= -leadingZerosMax) {
+    const power = String(Math.abs(point - 1)).padStart(2, "0")
+    return `${sign}${mantissa}e${point > 0 ? "+" : "-"}${power}`
+  }
+  if (point <= 0) return `${sign}0.${"0".repeat(-point)}${digits}`
+  if (point >= digits.length) return `${sign}${digits.padEnd(point, "0")}.0`
+  return `${sign}${digits.slice(0, point)}.${digits.slice(point)}`
 }
 
 /** Undefined where it is too deep. */
@@ -103,12 +134,15 @@ const simple = (value: Json): string | null => {
   if (value === null) return "''"
   if (typeof value === "boolean") return value ? "1" : ""
   if (!(value instanceof Numeral)) return null
-  const number = Math.fround(Number(value.digits))
-  if (Math.ceil(number) !== number) return null
-  return /^-?[0-9]+$/.test(value.digits)
-    ? String(BigInt.asIntN(32, BigInt(value.digits)))
-    : String(Math.trunc(Number(value.digits)))
+  const number = Number(value.digits)
+  if (!Number.isInteger(Math.fround(number)) && Number.isFinite(Math.fround(number))) return null
+  if (/^-?[0-9]+$/.test(value.digits)) return String(BigInt.asIntN(32, BigInt(value.digits)))
+  // What a processor makes of a double that is no `int`: on x86, always the least one.
+  const isInt = Math.trunc(number) >= intMin && Math.trunc(number) <= -intMin - 1
+  return String(isInt ? Math.trunc(number) : intMin)
 }
+
+const intMin = -(2 ** 31)
 
 const quoted = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`
 
