@@ -4,7 +4,7 @@
  * All on one file system, so that a draft gets its name by a rename. It is on disk before it gets it, and the directory
  * after: whatever has a name is whole. Drafts that a crash left are removed at the next start.
  */
-import { Effect, Exit, Layer, Schema, Scope, Stream } from "effect"
+import { Effect, Layer, Schema, Semaphore, Stream } from "effect"
 import { randomUUID } from "node:crypto"
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
@@ -12,13 +12,14 @@ import { Sha256 } from "../../protocol/nix/Hash.ts"
 import { file, MissingNar, StorageError } from "../StorageError.ts"
 import { BlobStore, type Draft } from "./BlobStore.ts"
 import * as Buffers from "./Buffers.ts"
+import * as FileDraft from "./FileDraft.ts"
 import * as FileSource from "./FileSource.ts"
 
 /** What is read at once: fewer calls than that buy nothing. */
 const readBytes = 1024 * 1024
 
-/** What is written at once. Each upload under way holds one. */
-const writeBytes = 512 * 1024
+/** What is written at once. Each upload under way holds one or two. */
+const writeBytes = 256 * 1024
 
 /** Calls under way together: as many as the thread pool is meant to have threads. */
 const concurrency = 16
@@ -32,70 +33,67 @@ export const layer = (dataDirectory: string): Layer.Layer<BlobStore, StorageErro
 const make = Effect.fnUntraced(function* (directory: string) {
   yield* prepare(directory)
   const readBuffers = Buffers.make(readBytes, 8)
-  const writeBuffers = Buffers.make(writeBytes, 8)
+  const drafts = { buffers: Buffers.make(writeBytes, 16), writes: yield* Semaphore.make(concurrency) }
   const nameOf = (key: Sha256) => path.join(directory, key.slice(0, 2), `${key}.nar`)
 
   const openAt = Effect.fnUntraced(function* (name: string) {
-    const handle = yield* opened(name, "r")
+    const handle = yield* opened(name)
     const { size } = yield* file("reading a blob", name, () => handle.stat())
-    // A small file would leave most of a large buffer unused, and cost its clearing.
-    const buffer = size < readBytes / 8 ? Buffer.allocUnsafe(size) : yield* readBuffers.borrow
+    // A small file would leave most of a large buffer unused.
+    const buffer =
+      size < readBytes / 8
+        ? Buffer.allocUnsafe(size)
+        : yield* Effect.acquireRelease(Effect.sync(readBuffers.take), (buffer) =>
+            Effect.sync(() => readBuffers.give(buffer))
+          )
     return { size, source: FileSource.make(handle, { name, size, buffer }) }
   })
 
-  /** Where the drafts of this store are; a draft that was put is where it was put. */
-  const names = new WeakMap<Draft, string>()
+  const files = new WeakMap<Draft, FileDraft.FileDraft>()
 
   const draft = Effect.gen(function* () {
-    const name = path.join(directory, "tmp", randomUUID())
-    yield* Effect.addFinalizer(() =>
-      // One that was put has another name by now.
-      Effect.promise(() => fs.rm(name, { force: true }).catch(() => {}))
-    )
-    // Many drafts wait to be put together: each has a descriptor and a buffer only while it is written.
-    const writing = yield* Scope.fork(yield* Effect.scope)
-    const buffer = yield* Scope.provide(writeBuffers.borrow, writing)
-    const handle = yield* Scope.provide(opened(name, "wx"), writing)
-    let filled = 0
-    const flush = file("writing a blob", name, async () => {
-      for (let written = 0; written < filled;) {
-        written += (await handle.write(buffer, written, filled - written)).bytesWritten
-      }
-      filled = 0
+    const written = yield* FileDraft.make(drafts, path.join(directory, "tmp", randomUUID()))
+    const { end, flush, take } = written
+    const read = Effect.gen(function* () {
+      yield* written.settled
+      return (yield* openAt(written.name)).source
     })
-    const draft: Draft = {
-      take: (bytes) => {
-        const part = bytes.subarray(0, buffer.length - filled)
-        buffer.set(part, filled)
-        filled += part.length
-        return part.length
-      },
-      flush,
-      end: Effect.andThen(flush, Scope.close(writing, Exit.void)),
-      read: Effect.suspend(() => Effect.map(openAt(names.get(draft) ?? name), ({ source }) => source))
-    }
-    names.set(draft, name)
+    const draft: Draft = { take, flush, end, read }
+    files.set(draft, written)
     return draft
   })
 
   const put = Effect.fn("FileBlobStore.put")(function* (
     drafts: ReadonlyArray<{ readonly draft: Draft; readonly key: Sha256 }>
   ) {
-    const moves = drafts.map(({ draft, key }) => ({ draft, from: names.get(draft), to: nameOf(key) }))
-    yield* Effect.forEach(moves, ({ from = "a draft of another store" }) => sync(from, (handle) => handle.datasync()), {
-      concurrency
+    const moves = drafts.flatMap(({ draft, key }) => {
+      const written = files.get(draft)
+      return written === undefined ? [] : [{ written, to: nameOf(key) }]
     })
+    if (moves.length < drafts.length) return yield* Effect.die(new Error("a draft was made by another store"))
     yield* Effect.forEach(
       moves,
-      ({ draft, from = "", to }) =>
+      ({ written }) =>
         Effect.andThen(
-          file("naming a blob", to, () => fs.rename(from, to)),
-          Effect.sync(() => names.set(draft, to))
+          written.settled,
+          sync(written.name, (handle) => handle.datasync())
         ),
-      { concurrency }
+      { concurrency, discard: true }
+    )
+    yield* Effect.forEach(
+      moves,
+      ({ to, written }) =>
+        file("naming a blob", to, async () => {
+          await fs.rename(written.name, to)
+          written.name = to
+        }),
+      { concurrency, discard: true }
     )
     const directories = new Set(moves.map(({ to }) => path.dirname(to)))
-    yield* Effect.forEach(directories, (directory) => sync(directory, (handle) => handle.sync()), { concurrency })
+    yield* Effect.forEach(directories, (directory) => sync(directory, (handle) => handle.sync()), {
+      concurrency,
+      discard: true
+    })
   }, Effect.uninterruptible)
 
   const get = Effect.fnUntraced(function* (key: Sha256) {
@@ -132,15 +130,15 @@ const make = Effect.fnUntraced(function* (directory: string) {
   return { draft, put, get, has, delete: remove, keys }
 })
 
-const opened = (name: string, flags: "r" | "wx") =>
+const opened = (name: string) =>
   Effect.acquireRelease(
-    file("opening a blob", name, () => fs.open(name, flags, 0o600)),
+    file("opening a blob", name, () => fs.open(name, "r")),
     (handle) => Effect.promise(() => handle.close().catch(() => {}))
   )
 
 /** Hands what was written under this name to the disk. */
 const sync = (name: string, call: (handle: fs.FileHandle) => Promise<void>) =>
-  Effect.scoped(Effect.flatMap(opened(name, "r"), (handle) => file("syncing a blob", name, () => call(handle))))
+  Effect.scoped(Effect.flatMap(opened(name), (handle) => file("syncing a blob", name, () => call(handle))))
 
 /** All directories are made at the first start, so that no upload must make one durable. */
 const prepare = Effect.fnUntraced(function* (directory: string) {
