@@ -1,6 +1,6 @@
 /** What the `process` backend needs to run here: its programs, and what the starter makes for it. */
 import { Effect } from "effect"
-import { execFileSync, spawn } from "node:child_process"
+import { execFileSync, spawn, spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
@@ -22,13 +22,21 @@ export const directory = Effect.acquireRelease(
   (made) => Effect.sync(() => fs.rmSync(made, { recursive: true, force: true }))
 )
 
-/** The C programs, compiled from what stands in `executor/` now. */
-export const programs = Effect.map(directory, (place) => {
-  execFileSync("make", ["-s", "-C", path.join(root, "executor"), `OUT=${place}`, "ANALYZE="])
-  fs.copyFileSync(busybox, path.join(place, "busybox"))
-  fs.chmodSync(path.join(place, "busybox"), 0o755)
-  return place
-})
+/** The C programs as they stand in `executor/` now: those in `build/` if they are, else compiled anew. */
+export const programs = Effect.flatMap(directory, (place) =>
+  Effect.sync(() => {
+    const build = path.join(root, "build")
+    const make = (to: string, ...words: ReadonlyArray<string>) =>
+      spawnSync("make", ["-s", "-C", path.join(root, "executor"), `OUT=${to}`, ...words], {
+        stdio: ["ignore", "inherit", "inherit"]
+      }).status
+    if (fs.existsSync(path.join(build, "busybox")) && make("../build", "-q") === 0) return build
+    if (make(place, "ANALYZE=") !== 0) throw new Error("the executor does not compile")
+    fs.copyFileSync(busybox, path.join(place, "busybox"))
+    fs.chmodSync(path.join(place, "busybox"), 0o755)
+    return place
+  })
+)
 
 /** The words that the starter adds to a command, by option. */
 const told = (words: ReadonlyArray<string>) => (option: string) =>
