@@ -331,13 +331,16 @@ export const toArguments = (config: Config): ReadonlyArray<string> => {
   ]
 }
 
-/** The environment for a server that is told everything by `toArguments`: without our variables, and without npm's. */
-export const serverEnvironment = (): Record<string, string> =>
-  Object.fromEntries(
-    Object.entries(process.env).flatMap(([name, value]) =>
-      value === undefined || /^(DROVER_|npm_)/.test(name) ? [] : [[name, value]]
-    )
+/**
+ * The environment for a server that is told everything by `toArguments`: without our variables, and without npm's.
+ * Node keeps compiled code with the data, which the server's user may write; it halves the time to start.
+ */
+export const serverEnvironment = ({ dataDir }: Config): Record<string, string> => {
+  const kept = Object.entries(process.env).flatMap(([name, value]) =>
+    value === undefined || /^(DROVER_|npm_)/.test(name) ? [] : [[name, value] as const]
   )
+  return { ...Object.fromEntries(kept), NODE_COMPILE_CACHE: path.join(dataDir, "compiled") }
+}
 
 /** This process's surroundings. Started by npm, which changes the directory, it takes the one npm was called in. */
 export const surroundings = (): Surroundings => {

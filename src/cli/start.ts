@@ -37,12 +37,12 @@ const start = (args: ReadonlyArray<string>): number => {
   const server = [process.execPath, path.join(root, "src/main.ts"), ...toArguments(config.success)]
   // Where we were called may be gone tomorrow, and the server's user may not be able to look at it.
   process.chdir(root)
-  return become([...starter, ...server])
+  return become([...starter, ...server], serverEnvironment(config.success))
 }
 
 /** The same process, parent and output; another program. Only Node on Windows cannot. */
-const become = (argv: ReadonlyArray<string>): never =>
-  // Its type says that it may be missing, and that it returns.
-  process.execve!(argv[0]!, argv, serverEnvironment())
+const become = (argv: ReadonlyArray<string>, environment: Record<string, string>): never =>
+  // Its type says that it may be missing.
+  process.execve!(argv[0]!, argv, environment)
 
 process.exitCode = start(process.argv.slice(2))
