@@ -134,6 +134,8 @@ int main(int count, char **words)
 	if (count > 1)
 		channel_open(atoi(words[1]));
 	fcntl(channel_fd(), F_SETFD, FD_CLOEXEC);
+	/* Executed by descriptor, it would be called by its number. */
+	prctl(PR_SET_NAME, "executor");
 	signal(SIGPIPE, SIG_IGN);
 	umask(022);
 	store = open_directory(STORE);

@@ -28,7 +28,6 @@ static const struct {
 	{ "root/proc", 0755, 0 },
 	{ "root/tmp", 01777, 0 },
 	{ BUILD_DIRECTORY, 0700, BUILDER },
-	{ "pts", 0755, 0 },
 };
 
 static const struct {
@@ -111,14 +110,15 @@ struct terminal sandbox_terminal(void)
 	char path[32];
 	int number, locked = 0;
 
-	if (mount("none", "pts", "devpts", 0, "newinstance,mode=0620,ptmxmode=0666"))
-		fail("mount", "devpts");
-	terminal.master = open("pts/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	/* In our own mount namespace, and there because the builder sees where its terminal was opened. */
+	if (mount("none", "/dev/pts", "devpts", 0, "newinstance,mode=0620,ptmxmode=0666"))
+		fail("mount", "/dev/pts");
+	terminal.master = open("/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
 	if (terminal.master < 0)
 		fail("open", "ptmx");
 	if (ioctl(terminal.master, TIOCSPTLCK, &locked) || ioctl(terminal.master, TIOCGPTN, &number))
 		fail("ioctl", "ptmx");
-	snprintf(path, sizeof(path), "pts/%d", number);
+	snprintf(path, sizeof(path), "/dev/pts/%d", number);
 	terminal.slave = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (terminal.slave < 0)
 		fail("open", path);
