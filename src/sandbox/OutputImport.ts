@@ -87,11 +87,14 @@ export const importOutputs = Effect.fn("OutputImport.importOutputs")(function* <
   for (const [index, [name, form]] of derivation.outputs.entries()) {
     const builtAt = planned[index]?.path
     if (builtAt === undefined) return yield* Effect.die(new Error(`output ${name} was not planned for`))
-    const nar = yield* receive(yield* job.read(name), {
+    const source = yield* job.read(name)
+    const nar = yield* receive(source, {
       candidates: byHashPart.keys(),
       ...digestFor(form, builtAt),
       ...(job.sizeMax === undefined ? {} : { sizeMax: job.sizeMax })
     })
+    const beyond = yield* source.peek
+    if (beyond.length > 0) return yield* refuse(`output '${name}' cannot be taken: expected the end of a NAR, found more`)
     const found = checks.discardsReferences(name) ? [] : [...nar.found].flatMap((part) => byHashPart.get(part) ?? [])
     read.push({ name, form, builtAt, nar, references: Store.sorted(found) })
   }

@@ -123,6 +123,16 @@ layer(Outputs)("importing outputs", (it) => {
     })
   )
 
+  it.effect("refuses what goes on after its end", () =>
+    Effect.gen(function* () {
+      const out: Output = { _tag: "InputAddressed", path: path("2", "tool") }
+      const message = yield* refused(
+        take(derive([["out", out]]), () => ({ out: Buffer.concat([narOf("hello"), Buffer.alloc(8)]) }))
+      )
+      assert.match(message, /expected the end of a NAR, found more$/)
+    })
+  )
+
   it.effect("refuses what the derivation does not allow", () =>
     Effect.gen(function* () {
       const out: Output = { _tag: "InputAddressed", path: path("2", "tool") }
