@@ -7,11 +7,11 @@
 import { Bytes, Deferred, Effect, Latch } from "effect"
 import { type Channel, ChannelClosed } from "../../src/actors/session/Channel.ts"
 import type { Account } from "../../src/domain/Account.ts"
-import type { Source } from "../../src/protocol/wire/Source.ts"
+import * as Source from "../../src/protocol/wire/Source.ts"
 
 export interface Client {
   /** What the session writes. */
-  readonly input: Source<ChannelClosed>
+  readonly input: Source.Source<ChannelClosed>
   readonly send: (bytes: Uint8Array) => Effect.Effect<void, ChannelClosed>
   /** The client has nothing more to say, and still listens. */
   readonly end: Effect.Effect<void>
@@ -19,6 +19,8 @@ export interface Client {
   readonly close: Effect.Effect<void>
   /** What has come on stderr so far. */
   readonly errors: () => string
+  /** All that has come and was not read. */
+  readonly rest: Effect.Effect<Uint8Array, ChannelClosed>
   /** How many writes the session has made. */
   readonly writes: () => number
   /** Bytes that the session has written and the client has not read. */
@@ -67,7 +69,7 @@ class Pipe {
       return this.until(() => this.unread <= this.window)
     })
 
-  readonly source: Source<ChannelClosed> = {
+  readonly source: Source.Source<ChannelClosed> = {
     peek: Effect.suspend(() =>
       Effect.map(
         this.until(() => this.unread > 0 || this.ended),
@@ -125,6 +127,9 @@ export const make = (
         Deferred.doneUnsafe(closed, Effect.void)
       }),
       errors: () => new TextDecoder().decode(Bytes.concat(errors)),
+      rest: Effect.suspend(() => Source.take(toClient.source, toClient.unread)).pipe(
+        Effect.catchTag("WireError", Effect.die)
+      ),
       writes: () => toClient.writes,
       unread: () => toClient.unread
     }

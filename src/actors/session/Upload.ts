@@ -97,7 +97,6 @@ export const make = Effect.fnUntraced(function* (
   const receive: Upload["receive"] = Effect.fnUntraced(function* (announced, source) {
     yield* commitIfFull
     const claim = yield* ContentClaim.parse(announced)
-    yield* checkSignatures(announced.path, announced.signatures)
     const nar = yield* read(source, { ...ContentClaim.watch(claim), sizeMax: announced.narSize })
     yield* checkAnnounced(announced, nar)
     if (claim !== null) yield* Effect.scoped(ContentClaim.verify(claim, nar, nars))
@@ -106,14 +105,6 @@ export const make = Effect.fnUntraced(function* (
 
   return { receive, commitIfFull, read, admit, commit }
 })
-
-/** Each `name:base64`. Whose they are is for those to check who believe in keys. */
-export const checkSignatures = (path: StorePath, signatures: ReadonlyArray<string>): Effect.Effect<void, Refusal> => {
-  const wrong = signatures.find((signature) => !/^[^\s:]{1,255}:[A-Za-z0-9+/]{1,255}={0,2}$/.test(signature))
-  return wrong === undefined
-    ? Effect.void
-    : refuse(`path '${print(path)}': expected a signature, found ${JSON.stringify(wrong.slice(0, 100))}`)
-}
 
 /** A NAR is what was announced when its hash is; sizes are compared first, for the clearer message. */
 const checkAnnounced = ({ narHash, narSize, path }: PathInfo, nar: ReceivedNar): Effect.Effect<void, Refusal> => {

@@ -92,7 +92,6 @@ export const additions: Handlers<
   AddSignatures: Effect.fnUntraced(function* (worker, { path, signatures }) {
     const views = yield* ViewRepository
     yield* requireValid(worker, path)
-    yield* Upload.checkSignatures(path, signatures)
     yield* views.addSignatures(worker.account.view, path, signatures)
     return null
   }),
