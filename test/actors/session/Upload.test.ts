@@ -1,0 +1,183 @@
+import { assert, layer } from "@effect/vitest"
+import { Effect } from "effect"
+import * as Upload from "../../../src/actors/session/Upload.ts"
+import * as ContentAddress from "../../../src/protocol/nix/ContentAddress.ts"
+import * as Hash from "../../../src/protocol/nix/Hash.ts"
+import { type Digests, HashModulo } from "../../../src/protocol/nix/HashModulo.ts"
+import type { PathInfo } from "../../../src/protocol/nix/PathInfo.ts"
+import * as StorePath from "../../../src/protocol/nix/StorePath.ts"
+import { WireError } from "../../../src/protocol/wire/Codec.ts"
+import * as Source from "../../../src/protocol/wire/Source.ts"
+import { NarStore } from "../../../src/storage/NarStore.ts"
+import { ViewRepository } from "../../../src/storage/ViewRepository.ts"
+import { hashOf, narOf, type Tree } from "../../support/nar.ts"
+import { infoOf, newPath, SessionServices } from "../../support/sessions.ts"
+import { freshAccount } from "../../support/store.ts"
+
+/** Uploads one path into a view of its own; what the view then holds, or the sentence of the refusal. */
+const upload = Effect.fnUntraced(function* (info: PathInfo, nar: Uint8Array) {
+  const { view } = yield* freshAccount
+  const views = yield* ViewRepository
+  const refusal = yield* Effect.scoped(
+    Effect.gen(function* () {
+      const upload = yield* Upload.make(view)
+      yield* upload.receive(info, Source.fromChunks([nar]))
+      yield* upload.commit
+      return null
+    })
+  ).pipe(Effect.catchTag("Refusal", ({ detail }) => Effect.succeed(detail)))
+  const [held] = yield* views.findMany(view, [info.path])
+  return { refusal, assured: held?.assured ?? null }
+})
+
+const addressed = (
+  tree: Tree,
+  method: ContentAddress.ContentAddress["method"],
+  hash: Hash.Hash,
+  self: boolean
+): readonly [PathInfo, Uint8Array] => {
+  const address = { method, hash }
+  const path = ContentAddress.storePath("x", address, { others: [], self })
+  if (path instanceof WireError) throw path
+  const nar = narOf(tree)
+  return [infoOf(path, nar, { contentAddress: ContentAddress.print(address), references: self ? [path] : [] }), nar]
+}
+
+/** A tree that knows its own path, which is by its contents: in one of the two families of addresses. */
+const knowingItself = (family: keyof Digests): readonly [PathInfo, Uint8Array] => {
+  const placeholder = "0".repeat(StorePath.hashPartLength - 1) + "1"
+  const tree = (hashPart: string): Tree => ({
+    entries: { a: `before ${hashPart} after`, b: { target: `../${hashPart}-x` } }
+  })
+  const modulo = new HashModulo("sha256", placeholder)
+  modulo.push(narOf(tree(placeholder)))
+  const hash: Hash.Hash = { algorithm: "sha256", hex: modulo.digests()[family] }
+  const [{ path }] = addressed("", "nar", hash, true)
+  return addressed(tree(StorePath.hashPart(path)), "nar", hash, true)
+}
+
+const text = Hash.sha256(Hash.digestSha256("hello"))
+const sha1: Hash.Hash = { algorithm: "sha1", hex: Hash.digest("sha1", "hello") }
+const nar = Hash.sha256(hashOf(narOf("hello")))
+
+// The database is not of the test clock.
+layer(SessionServices, { excludeTestServices: true, timeout: "1 minute" })("an upload", (it) => {
+  const honest: ReadonlyArray<readonly [string, readonly [PathInfo, Uint8Array]]> = [
+    ["a text", addressed("hello", "text", text, false)],
+    ["a file", addressed("hello", "flat", text, false)],
+    ["a file by sha1", addressed("hello", "flat", sha1, false)],
+    ["a NAR", addressed("hello", "nar", nar, false)],
+    ["a NAR that knows itself, as Nix 2.8 addresses it", knowingItself("withOffsets")],
+    ["a NAR that knows itself, as Nix 2.26 addresses it", knowingItself("withoutOffsets")]
+  ]
+  for (const [name, [info, bytes]] of honest) {
+    it.effect(`is assured when its contents are those of its address: ${name}`, () =>
+      Effect.gen(function* () {
+        assert.deepStrictEqual(yield* upload(info, bytes), { refusal: null, assured: true })
+      })
+    )
+
+    it.effect(`is refused when its contents are not: ${name}`, () =>
+      Effect.gen(function* () {
+        const other = narOf("something else")
+        const { contentAddress, path, references } = info
+
+        const { assured, refusal } = yield* upload(infoOf(path, other, { contentAddress, references }), other)
+
+        assert.match(refusal ?? "", /^content address mismatch importing path/)
+        assert.isNull(assured)
+      })
+    )
+  }
+
+  it.effect("is refused when its address is of another path, or none", () =>
+    Effect.gen(function* () {
+      const [{ contentAddress }, bytes] = addressed("hello", "text", text, false)
+
+      for (const wrong of [contentAddress, "fixed:r:sha256:x", "nonsense"]) {
+        const { refusal } = yield* upload(infoOf(newPath("x"), bytes, { contentAddress: wrong }), bytes)
+        assert.isNotNull(refusal)
+      }
+    })
+  )
+
+  it.effect("is refused when it is executable, or no file, and its address is a file's", () =>
+    Effect.gen(function* () {
+      for (const tree of [
+        { executable: "hello" },
+        { entries: { a: "hello" } },
+        { target: "hello" }
+      ] satisfies Array<Tree>) {
+        const [info, bytes] = addressed(tree, "flat", text, false)
+
+        assert.match((yield* upload(info, bytes)).refusal ?? "", /plain file and is none/)
+      }
+    })
+  )
+
+  it.effect("is not assured by its owner's word", () =>
+    Effect.gen(function* () {
+      const bytes = narOf("hello")
+      const info = infoOf(newPath("x"), bytes, { ultimate: true, signatures: ["key:c2ln"] })
+
+      assert.deepStrictEqual(yield* upload(info, bytes), { refusal: null, assured: false })
+    })
+  )
+
+  it.effect("makes nothing valid before it is committed", () =>
+    Effect.gen(function* () {
+      const { view } = yield* freshAccount
+      const views = yield* ViewRepository
+      const bytes = narOf("never committed")
+      const info = infoOf(newPath("x"), bytes)
+
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const upload = yield* Upload.make(view)
+          yield* upload.receive(info, Source.fromChunks([bytes]))
+          assert.deepStrictEqual(yield* views.all(view), [])
+        })
+      )
+
+      assert.deepStrictEqual(yield* views.all(view), [])
+      const opened = yield* Effect.exit(Effect.scoped((yield* NarStore).open(info.narHash)))
+      assert.strictEqual(opened._tag, "Failure")
+    })
+  )
+
+  it.effect("makes the NARs durable before it registers what they are", () =>
+    Effect.gen(function* () {
+      const { view } = yield* freshAccount
+      const order: Array<string> = []
+      const nars = yield* NarStore
+      const views = yield* ViewRepository
+      const bytes = narOf("ordered")
+
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const upload = yield* Upload.make(view)
+          for (let index = 0; index < 3; index++) {
+            yield* upload.receive(infoOf(newPath("x"), bytes), Source.fromChunks([bytes]))
+          }
+          yield* upload.commit
+        })
+      ).pipe(
+        Effect.provideService(NarStore, {
+          ...nars,
+          commit: (group) =>
+            Effect.tap(nars.commit(group), () => Effect.sync(() => order.push(`commit ${group.length}`)))
+        }),
+        Effect.provideService(ViewRepository, {
+          ...views,
+          add: (view, group) =>
+            Effect.andThen(
+              Effect.sync(() => order.push(`add ${group.length}`)),
+              views.add(view, group)
+            )
+        })
+      )
+
+      assert.deepStrictEqual(order, ["commit 3", "add 3"])
+    })
+  )
+})
