@@ -100,7 +100,9 @@ export const open = async (dir: string, signal: AbortSignal): Promise<StockBuild
   writeFileSync(file, serverConfig(dir, port, environment))
   // Its own directory for giving up privileges must be there, and /run is everybody's.
   const script = 'mount -t tmpfs none /run && mkdir -m 755 /run/sshd && exec "$1" -D -e -f "$2"'
-  const server = store.start(["sh", "-c", script, "sshd", await findServer(store), file])
+  // A process namespace, so that whatever its clients have left running ends with it.
+  const enclosed = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+  const server = store.start([...enclosed, "sh", "-c", script, "sshd", await findServer(store), file])
   await server.line(/^Server listening on /)
 
   const hostKey = readFileSync(path.join(dir, "host_key.pub"), "utf8").split(" ").slice(0, 2).join(" ")
@@ -110,7 +112,7 @@ export const open = async (dir: string, signal: AbortSignal): Promise<StockBuild
     openssh: (await store.run(["ssh", "-V"])).err.trim()
   }
   const close = async () => {
-    server.signal("SIGTERM")
+    server.signal("SIGKILL")
     await server.ended
     await store.close()
   }

@@ -6,6 +6,7 @@ import * as path from "node:path"
 import * as Drover from "../support/Drover.ts"
 import * as NixStore from "../support/NixStore.ts"
 import * as Process from "../support/Process.ts"
+import * as ProcessTable from "../support/ProcessTable.ts"
 
 export type Scheme = "ssh" | "ssh-ng"
 export const schemes: ReadonlyArray<Scheme> = ["ssh", "ssh-ng"]
@@ -92,16 +93,39 @@ export const opened = (): World => {
   return world
 }
 
-const busybox = path.join(Drover.projectDirectory, "build/busybox")
+const build = path.join(Drover.projectDirectory, "build")
 
 /** A derivation whose builder is a busybox that comes from the client, so that there is an input to upload. */
 export const derivation = (name: string, script: string, attributes = "") => `
-  let bb = builtins.path { path = ${JSON.stringify(busybox)}; name = "busybox"; };
+  let bb = builtins.path {
+    path = ${JSON.stringify(build)}; name = "busybox"; filter = path: type: baseNameOf path == "busybox";
+  };
   in derivation {
-    name = ${JSON.stringify(name)}; system = "${NixStore.system}"; builder = bb;
+    name = ${JSON.stringify(name)}; system = "${NixStore.system}"; builder = "\${bb}/busybox";
     args = [ "sh" "-c" ${JSON.stringify(script).replaceAll("${", "\\${")} ];
     seed = "${seed++} ${process.pid} ${Date.now()}"; inherit bb;
     ${attributes}
   }`
+
+/** A builder's sleep that lasts until it is ended from outside, so that no test waits for a clock. */
+export const sleep = () => {
+  const seconds = `${100_000_000 + process.pid * 1000 + seed++}`
+  const sleepers = () => ProcessTable.list().filter(({ command }) => command.endsWith(`\0sleep\0${seconds}\0`))
+  /** Who sleeps, once somebody does: a builder says that it will before it does. */
+  const sleeper = async () => {
+    while (true) {
+      const [found] = sleepers()
+      if (found !== undefined) return found.pid
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+  return {
+    /** In the script of a derivation. */
+    command: `$bb/busybox sleep ${seconds}`,
+    sleepers,
+    sleeper,
+    end: async () => process.kill(await sleeper(), "SIGTERM")
+  }
+}
 
 let seed = 0

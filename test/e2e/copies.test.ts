@@ -41,7 +41,9 @@ describe.each(schemes)("nix copy over %s", (scheme) => {
     const seed = randomBytes(4).toString("hex")
     const expression = `builtins.toFile "all-${seed}" (toString (builtins.genList
       (index: builtins.toFile "part-\${toString index}" "${seed} \${toString index}") 300))`
-    const all = (await giver.store.must(["nix-instantiate", "--eval", "--read-write-mode", "-E", expression])).replaceAll('"', "")
+    const all = (
+      await giver.store.must(["nix-instantiate", "--eval", "--read-write-mode", "-E", expression])
+    ).replaceAll('"', "")
 
     await giver.store.must(["nix", "copy", "--no-check-sigs", "--to", `${scheme}://drover`, all])
     await taker.store.must(["nix", "copy", "--no-check-sigs", "--from", `${scheme}://drover`, all])

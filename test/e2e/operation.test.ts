@@ -1,11 +1,12 @@
 /** The server as its operator has it: what it prints, what its commands tell, and how it ends and comes again. */
 import { assert, describe, it } from "@effect/vitest"
-import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import { statSync, writeFileSync } from "node:fs"
 import * as path from "node:path"
 import * as Drover from "../support/Drover.ts"
 import * as Process from "../support/Process.ts"
+import * as ProcessTable from "../support/ProcessTable.ts"
 import * as World from "./World.ts"
-import { derivation } from "./World.ts"
+import { derivation, sleep } from "./World.ts"
 
 const world = World.opened()
 
@@ -144,7 +145,8 @@ describe("a server", () => {
     const client = await world.client()
     const kept = trivial()
     assert.strictEqual((await client.build(kept, "ssh-ng")).status, 0)
-    const lasting = derivation("lasting", "echo begun; $bb sleep 3; echo > $out")
+    const pause = sleep()
+    const lasting = derivation("lasting", `echo begun; ${pause.command}; echo > $out`)
     const building = client.startBuild(lasting, "ssh-ng")
     await building.line(/^begun$/)
     const { http, ssh } = world.drover.ready
@@ -152,9 +154,14 @@ describe("a server", () => {
     killServer()
     await Promise.all([building.ended, world.drover.process.ended])
     await world.start({ ports: { ssh, http } })
+    const leftOver = pause.sleepers()
+    const again = client.startBuild(lasting, "ssh-ng")
+    await again.line(/^begun$/)
+    await pause.end()
+    const { err, status } = await again.ended
 
-    const again = await client.build(lasting, "ssh-ng")
-    assert.strictEqual(again.status, 0, again.err)
+    assert.deepStrictEqual(leftOver, [])
+    assert.strictEqual(status, 0, err)
     const builds = await world.drover.builds()
     assert.include(
       builds.map(({ derivation }) => derivation),
@@ -165,16 +172,24 @@ describe("a server", () => {
 
   it("that is told to end, even twice, ends well and leaves nothing", async () => {
     const client = await world.client()
-    const building = client.startBuild(derivation("forever", "echo begun; $bb sleep 3600; echo > $out"), "ssh-ng")
+    const pause = sleep()
+    const building = client.startBuild(derivation("forever", `echo begun; ${pause.command}; echo > $out`), "ssh-ng")
     await building.line(/^begun$/)
+    const sleeper = await pause.sleeper()
+    const family = ProcessTable.familyOf(world.drover.process.pid)
 
     world.drover.process.signal("SIGTERM", "alone")
     const { err, status } = await world.drover.stop("SIGTERM")
     await building.ended
 
     assert.strictEqual(status, 0, err)
+    assert.include(
+      family.map(({ pid }) => pid),
+      sleeper
+    )
+    const left = new Set(ProcessTable.list().map(({ command, pid }) => `${pid} ${command}`))
     assert.deepStrictEqual(
-      processesOf(world.directory).filter((pid) => !isClient(pid)),
+      family.map(({ command, pid }) => `${pid} ${command}`).filter((entry) => left.has(entry)),
       []
     )
   })
@@ -197,50 +212,14 @@ const printedBlock = () => {
   return `${lines.slice(begin, length === -1 ? undefined : begin + 1 + length).join("\n")}\n`
 }
 
-const commandOf = (pid: string) => {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, "latin1").replaceAll("\0", " ")
-  } catch {
-    // It has ended since it was listed.
-    return ""
-  }
-}
-
-/** Those that name a directory in their command line. */
-const processesOf = (directory: string) =>
-  readdirSync("/proc").filter(
-    (name) => /^\d+$/.test(name) && Number(name) !== process.pid && commandOf(name).includes(directory)
-  )
-
-/** The clients' namespaces are held by shells that name their directories too. */
-const isClient = (pid: string) => /^(sh -c set -e|cat|nsenter) /.test(commandOf(pid))
-
-/** A process and all that descend from it, itself first. */
-const familyOf = (root: number): ReadonlyArray<number> => {
-  const children = Map.groupBy(
-    readdirSync("/proc").filter((name) => /^\d+$/.test(name)),
-    (pid) => parentOf(pid)
-  )
-  const below = (pid: number): Array<number> => [
-    pid,
-    ...(children.get(pid) ?? []).flatMap((child) => below(Number(child)))
-  ]
-  return below(root)
-}
-
-const parentOf = (pid: string) => {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "latin1")
-    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1])
-  } catch {
-    // It has ended since it was listed.
-    return -1
-  }
-}
-
 /** SIGKILL for all that the server is made of but its database, which is left to itself. */
 const killServer = () => {
-  for (const pid of familyOf(world.drover.process.pid)) {
-    if (!/^\S*postgres/.test(commandOf(String(pid)))) process.kill(pid, "SIGKILL")
+  for (const { command, pid } of ProcessTable.familyOf(world.drover.process.pid).toReversed()) {
+    if (/^\S*postgres/.test(command)) continue
+    try {
+      process.kill(pid, "SIGKILL")
+    } catch {
+      // It has gone with one of those before.
+    }
   }
 }

@@ -100,7 +100,9 @@ export const spawn = Effect.fnUntraced(function* (
   const records = yield* BuildRepository
   const logs = yield* LogStore
   const random = yield* SecureRandom.SecureRandom
-  const owner = yield* Effect.scope
+  // Made here, so that it closes after whatever is said to the build when its own scope closes: an attempt whose sandbox
+  // went first would be lost, and not cancelled.
+  const owner = yield* Effect.flatMap(Effect.scope, Scope.fork)
   const trace = yield* Tracing.build({
     account: order.accountName,
     derivation: order.derivationPath,
