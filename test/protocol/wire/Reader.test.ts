@@ -22,20 +22,25 @@ describe("a reader", () => {
       })
   )
 
-  it.effect("asks for nothing beyond the message", () =>
+  it.effect("asks for nothing beyond the message, wherever its bytes are cut", () =>
     Effect.gen(function* () {
-      const bytes = Codec.encode(message, { path: "abcdefgh", sizes: [1n], rest: new Uint8Array(0) }, 0)
-      let left: Uint8Array = bytes
-      const source: Source.Source<string> = {
-        peek: Effect.suspend(() => (left.length > 0 ? Effect.succeed(left) : Effect.fail("asked for more"))),
-        advance: (count) => {
-          left = left.subarray(count)
+      const bytes = Codec.encode(message, { path: "p", sizes: [1n], rest: new TextEncoder().encode("eight at") }, 0)
+      for (let cut = 1; cut <= bytes.length; cut++) {
+        const waiting = [...pieces(bytes, [cut])]
+        const source: Source.Source<string> = {
+          peek: Effect.suspend(() =>
+            waiting.length > 0 ? Effect.succeed(waiting[0]!) : Effect.fail("asked for more than the message")
+          ),
+          advance: (count) => {
+            const rest = waiting.shift()!.subarray(count)
+            if (rest.length > 0) waiting.unshift(rest)
+          }
         }
+
+        const value = yield* Source.reader(source)(message, 0)
+
+        assert.strictEqual(value.path, "p")
       }
-
-      const value = yield* Source.reader(source)(message, 0)
-
-      assert.strictEqual(value.path, "abcdefgh")
     })
   )
 

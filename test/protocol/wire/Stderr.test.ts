@@ -36,6 +36,20 @@ describe("what a server says while it works", () => {
     )
   })
 
+  it("tells an error to clients from 1.26 on with what led to it", () => {
+    const error: Stderr.Message = {
+      _tag: "Error",
+      message: "no such path",
+      traces: ["while copying"],
+      exitStatus: 1
+    }
+    const back = (version: Codec.Version) => Codec.decode(Stderr.Message, encode(error, version), version)
+
+    assert.deepStrictEqual(back(0x011a), Result.succeed(error))
+    assert.deepStrictEqual(back(0x0119), Result.succeed(Stderr.failure("no such path")))
+    assert.isTrue(Result.isFailure(Codec.decode(Stderr.Message, encode(error, 0x011a), 0x0119)))
+  })
+
   it("refuses a message that nobody knows", () => {
     const unknown = Codec.encode(Codec.u64, 0x64617463n, 0)
 
