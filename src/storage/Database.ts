@@ -23,6 +23,9 @@ const migrations = {
   "0003_builds": builds
 }
 
+/** The driver's own bound of 16 MiB is less than the listing of the largest NAR there may be. */
+const messageBytesMax = 256 * 1024 * 1024
+
 const operation = "bringing the database up to date"
 const table = "migration"
 
@@ -59,7 +62,12 @@ const migrate = Effect.andThen(
 
 const pool = Layer.unwrap(
   Effect.map(Postgres, ({ connection }) =>
-    PgClient.layer({ ...connection, applicationName: "drover", maxConnections: connectionsMax })
+    PgClient.layer({
+      ...connection,
+      applicationName: "drover",
+      maxConnections: connectionsMax,
+      maxMessageSize: messageBytesMax
+    })
   )
 )
 

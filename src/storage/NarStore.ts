@@ -9,6 +9,8 @@
  */
 import { Context, Effect, Layer, Schema, type Scope, Stream } from "effect"
 import { SqlClient, SqlSchema } from "effect/sql"
+import { promisify } from "node:util"
+import * as zlib from "node:zlib"
 import type { ReceivedNar, Watch } from "../domain/ReceivedNar.ts"
 import { type Listing, parseJson, printJson } from "../protocol/nar/Listing.ts"
 import { Sha256 } from "../protocol/nix/Hash.ts"
@@ -18,8 +20,6 @@ import { BlobStore, type Draft } from "./blob/BlobStore.ts"
 import * as GroupCommit from "./blob/GroupCommit.ts"
 import { NarVerifier } from "./NarVerifier.ts"
 import { Damaged, fromSql, MissingNar, StorageError } from "./StorageError.ts"
-import { promisify } from "node:util"
-import * as zlib from "node:zlib"
 
 /** A NAR of at most so many bytes is kept in its row: a file would cost more than the bytes. */
 const rowBytesMax = 16 * 1024

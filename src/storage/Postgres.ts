@@ -80,6 +80,12 @@ const embedded = Effect.fnUntraced(function* ({
 
   const claim = (postmaster: Postmaster.Postmaster) =>
     Claim.take(connect(postmaster)).pipe(
+      // Somebody else's, even if we started it.
+      Effect.tapErrorTag("StorageError", () =>
+        Effect.sync(() => {
+          isOurs = false
+        })
+      ),
       // Not ready yet, or gone; which of them, the process itself says.
       Effect.catchTag(
         "SqlError",
@@ -95,12 +101,7 @@ const embedded = Effect.fnUntraced(function* ({
       Effect.timeoutOrElse({
         duration: `${readySecondsMax} seconds`,
         orElse: () => Effect.fail(Postmaster.didNotStart(`expected it to be ready in ${readySecondsMax} s`))
-      }),
-      Effect.tapError(() =>
-        Effect.sync(() => {
-          isOurs = false
-        })
-      )
+      })
     )
 
   return yield* hold((ready) =>

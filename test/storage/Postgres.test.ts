@@ -10,10 +10,10 @@ import { Postgres } from "../../src/storage/Postgres.ts"
 import { launch, linkLibraries, temporaryDirectory } from "../support/postgres.ts"
 
 /** Starts a server's database, in a scope that stands for the server's life. */
-const start = Effect.fnUntraced(function* (dataDirectory: string) {
+const start = Effect.fnUntraced(function* (dataDirectory: string, settings: { readonly [name: string]: string } = {}) {
   yield* linkLibraries
   const scope = yield* Scope.fork(yield* Effect.scope)
-  const layer = Layer.fresh(Postgres.embedded({ dataDirectory, launch, settings: { fsync: "off" } }))
+  const layer = Layer.fresh(Postgres.embedded({ dataDirectory, launch, settings: { fsync: "off", ...settings } }))
   const context = yield* Layer.buildWithScope(Layer.provideMerge(Layer.fresh(Database.layer), layer), scope)
   const sql = yield* Effect.provide(SqlClient.SqlClient, context)
   const { connection } = yield* Effect.provide(Postgres, context)
@@ -122,6 +122,16 @@ describe("Postgres", () => {
       const { sql } = yield* start(directory)
 
       assert.lengthOf(yield* sql`select 1`, 1)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("says why the server would not start", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+
+      const error = yield* Effect.flip(start(directory, { shared_buffers: "a lot" }))
+
+      assert.include(error.message, 'invalid value for parameter "shared_buffers"')
     }).pipe(Effect.scoped)
   )
 
