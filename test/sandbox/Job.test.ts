@@ -1,0 +1,234 @@
+import { assert, describe, it } from "@effect/vitest"
+import type { BasicDerivation, Output } from "../../src/protocol/nix/Derivation.ts"
+import { Sha256 } from "../../src/protocol/nix/Hash.ts"
+import { PathInfo } from "../../src/protocol/nix/PathInfo.ts"
+import * as Placeholder from "../../src/protocol/nix/Placeholder.ts"
+import { StorePath } from "../../src/protocol/nix/StorePath.ts"
+import { AttemptId } from "../../src/domain/Attempt.ts"
+import * as Job from "../../src/sandbox/Job.ts"
+
+const path = (digit: string, name: string) => StorePath.make(`${digit.repeat(32)}-${name}`)
+const out = path("a", "test")
+
+const info = (path: StorePath, references: ReadonlyArray<StorePath>, contentAddress = "") =>
+  new PathInfo({
+    path,
+    deriver: null,
+    narHash: Sha256.make("0".repeat(64)),
+    narSize: 100,
+    references,
+    registrationTime: 0,
+    ultimate: false,
+    signatures: [],
+    contentAddress
+  })
+
+const library = info(path("1", "library"), [path("1", "library")], "fixed:r:sha256:x")
+const program = info(path("0", "program"), [library.path])
+
+interface Given {
+  readonly environment?: { readonly [name: string]: string }
+  readonly builder?: string
+  readonly arguments?: ReadonlyArray<string>
+  readonly output?: Output
+  readonly impureVariables?: ReadonlyMap<string, string>
+}
+
+const make = (given: Given) => {
+  const derivation: BasicDerivation = {
+    outputs: [["out", given.output ?? { _tag: "InputAddressed", path: out }]],
+    inputSources: [program.path],
+    system: "x86_64-linux",
+    builder: Buffer.from(given.builder ?? "/nix/store/bin/sh"),
+    arguments: (given.arguments ?? []).map((word) => Buffer.from(word)),
+    environment: Object.entries(given.environment ?? {}).map(([name, value]) => [Buffer.from(name), Buffer.from(value)])
+  }
+  return Job.make({
+    attempt: AttemptId.make("attempt"),
+    derivationPath: path("d", "test.drv"),
+    derivation,
+    outputs: [{ name: "out", path: out }],
+    closure: [program, library],
+    cores: 3,
+    memoryBytes: 2 ** 30,
+    ...(given.impureVariables === undefined ? {} : { impureVariables: given.impureVariables })
+  })
+}
+
+const made = (given: Given) => {
+  const job = make(given)
+  if (job instanceof Job.JobRefused) throw job
+  return job
+}
+
+const refused = (given: Given) => {
+  const job = make(given)
+  assert.instanceOf(job, Job.JobRefused)
+  return job.message
+}
+
+const variables = (given: Given) =>
+  made(given).environment.map(([name, value]) => `${Buffer.from(name)}=${Buffer.from(value)}`)
+
+const file = (given: Given, name: string) =>
+  Buffer.from(made(given).files.find((file) => file.name === name)?.contents ?? "no such file").toString()
+
+const fixed: Output = { _tag: "Fixed", path: out, method: "flat", algorithm: "sha256", hash: "0".repeat(64) }
+
+describe("a job", () => {
+  it("has Nix's variables, sorted, of which some cannot be set by the derivation", () => {
+    const environment = { HOME: "/mine", PATH: "/bin", TMPDIR: "/mine", TERM: "mine", out: "/nix/store/x", B: "1" }
+
+    assert.deepStrictEqual(variables({ environment }), [
+      "B=1",
+      "HOME=/mine",
+      "NIX_BUILD_CORES=3",
+      "NIX_BUILD_TOP=/build",
+      "NIX_LOG_FD=2",
+      "NIX_STORE=/nix/store",
+      "PATH=/bin",
+      "PWD=/build",
+      "TEMP=/build",
+      "TEMPDIR=/build",
+      "TERM=xterm-256color",
+      "TMP=/build",
+      "TMPDIR=/build",
+      "out=/nix/store/x"
+    ])
+  })
+
+  it("keeps bytes that are no text", () => {
+    const job = made({ arguments: ["x"] })
+    assert.deepStrictEqual(
+      job.argv.map(String),
+      ["sh", "x"].map((word) => String(Buffer.from(word)))
+    )
+
+    const value = Uint8Array.of(0xff, 0xc3, 0x28)
+    const environment = [[Buffer.from("raw"), value]] as const
+    const derivation = { outputs: [], inputSources: [], system: "x", builder: value, arguments: [value], environment }
+    const raw = Job.make({
+      attempt: AttemptId.make("attempt"),
+      derivationPath: path("d", "test.drv"),
+      derivation,
+      outputs: [],
+      closure: [],
+      cores: 1,
+      memoryBytes: 1
+    })
+    assert.isFalse(raw instanceof Job.JobRefused)
+    if (raw instanceof Job.JobRefused) return
+    assert.deepStrictEqual(raw.environment.at(-1), [Buffer.from("raw"), value])
+    assert.deepStrictEqual(raw.argv[1], value)
+  })
+
+  it("replaces placeholders for its outputs wherever the builder could meet them", () => {
+    const placeholder = Placeholder.ofOutput("out")
+    const job = made({
+      arguments: [`-c ${placeholder}/x`],
+      environment: { p: `a ${placeholder} ${placeholder}`, passAsFile: "f", f: placeholder }
+    })
+
+    const all = JSON.stringify(
+      [...job.argv, ...job.environment.flat(), ...job.files.map(({ contents }) => contents)].map(String)
+    )
+    assert.notInclude(all, placeholder)
+    assert.strictEqual(Buffer.from(job.argv[1]!).toString(), `-c /nix/store/${out}/x`)
+  })
+
+  it("passes attributes as files when told to", () => {
+    const environment = { passAsFile: "big\n other", big: "value", other: "" }
+    // The hash of the name, as `nix-hash --type sha256 --base32` prints it.
+    const job = made({ environment })
+
+    assert.deepStrictEqual(
+      job.files.map(({ contents }) => Buffer.from(contents).toString()),
+      ["value", ""]
+    )
+    assert.include(variables({ environment }), `bigPath=/build/${job.files[0]!.name}`)
+    assert.notInclude(variables({ environment }), "big=value")
+    assert.match(job.files[0]!.name, /^\.attr-[0-9a-z]{52}$/)
+  })
+
+  it("exports the graph of an input, in order, without derivers", () => {
+    const environment = { exportReferencesGraph: `graph /nix/store/${program.path} one /nix/store/${library.path}` }
+
+    assert.strictEqual(
+      file({ environment }, "graph"),
+      `/nix/store/${program.path}\n\n1\n/nix/store/${library.path}\n/nix/store/${library.path}\n\n1\n/nix/store/${library.path}\n`
+    )
+    assert.strictEqual(file({ environment }, "one"), `/nix/store/${library.path}\n\n1\n/nix/store/${library.path}\n`)
+  })
+
+  it("refuses graphs of what is not in the closure, and odd ones", () => {
+    assert.include(
+      refused({ environment: { exportReferencesGraph: `g /nix/store/${out}` } }),
+      "not in the input closure"
+    )
+    assert.include(refused({ environment: { exportReferencesGraph: "g" } }), "odd number of tokens")
+    assert.include(
+      refused({ environment: { exportReferencesGraph: `../g /nix/store/${program.path}` } }),
+      "invalid file name"
+    )
+    assert.include(refused({ environment: { exportReferencesGraph: "g /etc/passwd" } }), "non-store path")
+  })
+
+  it("has structured attributes as files instead of variables", () => {
+    const json = JSON.stringify({
+      z: 1,
+      a: { list: [program.path] },
+      exportReferencesGraph: { g: [`/nix/store/${program.path}`] }
+    })
+    const environment = { __json: json, other: "x" }
+
+    assert.notInclude(variables({ environment }).join(), "other")
+    assert.include(variables({ environment }), "NIX_ATTRS_JSON_FILE=/build/.attrs.json")
+    const attributes = JSON.parse(file({ environment }, ".attrs.json"))
+    assert.deepStrictEqual(Object.keys(attributes), ["a", "exportReferencesGraph", "g", "outputs", "z"])
+    assert.deepStrictEqual(attributes.outputs, { out: `/nix/store/${out}` })
+    assert.deepStrictEqual(
+      attributes.g.map(({ closureSize }: { closureSize: number }) => closureSize),
+      [200, 100]
+    )
+    assert.deepStrictEqual(Object.keys(attributes.g[1]), [
+      "ca",
+      "closureSize",
+      "narHash",
+      "narSize",
+      "path",
+      "references"
+    ])
+    assert.include(file({ environment }, ".attrs.sh"), "declare z=1\n")
+    assert.include(refused({ environment: { __json: "[" } }), "structured attributes")
+  })
+
+  it("has the network, and says what is checked, if its output is fixed", () => {
+    const environment = { impureEnvVars: "http_proxy GONE", http_proxy: "mine" }
+    const impureVariables = new Map([["http_proxy", "http://proxy"]])
+    const seen = variables({ environment, output: fixed, impureVariables })
+
+    assert.includeMembers(seen, ["NIX_OUTPUT_CHECKED=1", "http_proxy=http://proxy", "GONE="])
+    assert.isTrue(made({ output: fixed }).network)
+    assert.include(
+      made({ output: fixed }).etc.map(({ name }) => name),
+      "nsswitch.conf"
+    )
+    assert.isFalse(made({}).network)
+    assert.include(
+      made({}).etc.map(({ name }) => name),
+      "hosts"
+    )
+    assert.notInclude(variables({ environment }), "GONE=")
+  })
+
+  it("is refused for a builder that is no program, and for more than a kernel takes, as a builder that fails", () => {
+    assert.match(
+      refused({ builder: "builtin:fetchurl" }),
+      /^builder for '\/nix\/store\/d+-test\.drv' failed with exit code 1/
+    )
+    assert.match(
+      refused({ environment: { big: "x".repeat(200_000) } }),
+      /failed with exit code 1;\n.*Argument list too long/
+    )
+  })
+})
