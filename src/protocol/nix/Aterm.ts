@@ -19,13 +19,19 @@
  */
 import { Schema } from "effect"
 import { isUtf8 } from "node:buffer"
-import { bytesMax, WireError } from "../wire/Codec.ts"
+import { WireError } from "../wire/Codec.ts"
 import { type Derivation, OutputName, parseOutput, printOutput, type Wanted } from "./Derivation.ts"
 import * as Store from "./StorePath.ts"
 import type { StorePath } from "./StorePath.ts"
 
 /** Derivations made by derivations made by derivations: more is nobody's need. */
 export const depthMax = 32
+
+/** Bytes of a file. The largest that people write are a hundredth of it. */
+export const fileBytesMax = 16 * 1024 * 1024
+
+/** Strings in one derivation: each takes memory beyond its bytes. */
+export const stringsMax = 250_000
 
 /** The file of a derivation. */
 export const print = (derivation: Derivation): Uint8Array =>
@@ -68,8 +74,8 @@ export const serialise = (
 
 /** Refuses whatever `print` would have written in another way. */
 export const parse = (file: Uint8Array): Derivation | WireError => {
-  if (file.length > bytesMax)
-    return new WireError({ expected: `a derivation of at most ${bytesMax} bytes`, found: `${file.length}` })
+  if (file.length > fileBytesMax)
+    return new WireError({ expected: `a derivation of at most ${fileBytesMax} bytes`, found: `${file.length}` })
   try {
     const derivation = new Parser(latin1(file)).derivation()
     return Buffer.compare(print(derivation), file) === 0
@@ -85,6 +91,7 @@ class Parser {
   readonly #text: string
   #at = 0
   #isDynamic = false
+  #strings = 0
 
   constructor(text: string) {
     this.#text = text
@@ -200,23 +207,33 @@ class Parser {
 
   /** A string that is text. */
   #words(): string {
-    const bytes = this.#bytes()
+    const raw = this.#raw()
+    if (ascii.test(raw)) return raw
+    const bytes = Buffer.from(raw, "latin1")
     if (!isUtf8(bytes)) throw this.#wrong("UTF-8")
-    return Buffer.from(bytes).toString()
+    return bytes.toString()
   }
 
   #bytes(): Uint8Array {
+    return bytesOf(this.#raw())
+  }
+
+  /** A string, with a character for each byte. */
+  #raw(): string {
+    this.#strings += 1
+    if (this.#strings > stringsMax) throw this.#wrong(`at most ${stringsMax} strings`)
     this.#skip('"')
-    quoted.lastIndex = this.#at
-    const found = quoted.exec(this.#text)
-    if (found === null) throw this.#wrong("a string and its closing quote")
-    this.#at = quoted.lastIndex
-    const [, contents = ""] = found
-    const plain = contents.includes("\\")
-      ? contents.replace(/\\([^])/g, (_, letter) => unescaped[letter] ?? letter)
-      : contents
-    // Its own memory, or all strings of a file would keep the file.
-    return Uint8Array.from(Buffer.from(plain, "latin1"))
+    const start = this.#at
+    let isEscaped = false
+    // Not a pattern: over many escapes those run out of stack.
+    for (let code = this.#text.charCodeAt(this.#at); code !== quote; code = this.#text.charCodeAt(this.#at)) {
+      if (this.#at >= this.#text.length) throw this.#wrong("a string and its closing quote")
+      if (code === backslash) isEscaped = true
+      this.#at += code === backslash ? 2 : 1
+    }
+    const contents = this.#text.slice(start, this.#at)
+    this.#at += 1
+    return isEscaped ? unescape(contents) : contents
   }
 
   #skips(word: string): boolean {
@@ -238,23 +255,71 @@ class Parser {
   }
 }
 
-// Sticky, so that it begins where it is told to; each alternative begins differently, so that it never goes back.
-const quoted = /([^"\\]*(?:\\[^][^"\\]*)*)"/y
+const quote = 0x22
+const backslash = 0x5c
 
-const unescaped: { readonly [letter: string]: string } = { n: "\n", r: "\r", t: "\t" }
-const escaped: { readonly [character: string]: string } = { "\n": "\\n", "\r": "\\r", "\t": "\\t" }
+// oxlint-disable-next-line no-control-regex
+const ascii = /^[\x00-\x7f]*$/
+
+/** What stands after a backslash, and for which byte. Any other stands for itself. */
+const letters: ReadonlyMap<number, number> = new Map([
+  [0x6e, 0x0a],
+  [0x72, 0x0d],
+  [0x74, 0x09]
+])
+const escapes: ReadonlyMap<number, number> = new Map([
+  ...Array.from(letters, ([letter, byte]) => [byte, letter] as const),
+  [quote, quote],
+  [backslash, backslash]
+])
+
+// Byte by byte, since a file may be nothing but escapes, and a function called for each takes a second a megabyte.
+const unescape = (raw: string): string => {
+  const bytes = Buffer.allocUnsafe(raw.length)
+  let length = 0
+  for (let index = 0; index < raw.length; index++) {
+    const code = raw.charCodeAt(index)
+    const letter = code === backslash ? raw.charCodeAt(++index) : code
+    bytes[length++] = code === backslash ? (letters.get(letter) ?? letter) : code
+  }
+  return bytes.toString("latin1", 0, length)
+}
+
+const escape = (raw: string): string => {
+  const bytes = Buffer.allocUnsafe(raw.length * 2)
+  let length = 0
+  for (let index = 0; index < raw.length; index++) {
+    const code = raw.charCodeAt(index)
+    const letter = escapes.get(code)
+    if (letter !== undefined) bytes[length++] = backslash
+    bytes[length++] = letter ?? code
+  }
+  return bytes.toString("latin1", 0, length)
+}
 
 const isOutputName = Schema.is(OutputName)
 
+/** Up to here V8 holds a typed array without an `ArrayBuffer`, which a `Buffer` over it would make it have. */
+const smallMax = 64
+
 /** A character for each byte. */
 const latin1 = (bytes: Uint8Array): string =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1")
+  bytes.length <= smallMax
+    ? String.fromCharCode(...bytes)
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1")
+
+/** A byte for each character, in memory of their own: else all strings of a file would keep the file. */
+const bytesOf = (raw: string): Uint8Array => {
+  if (raw.length > smallMax) return new Uint8Array(Buffer.from(raw, "latin1"))
+  const bytes = new Uint8Array(raw.length)
+  for (let index = 0; index < raw.length; index++) bytes[index] = raw.charCodeAt(index)
+  return bytes
+}
 
 /** A character for each byte of the text in UTF-8. */
-const raw = (text: string): string => Buffer.from(text).toString("latin1")
+const raw = (text: string): string => (ascii.test(text) ? text : Buffer.from(text).toString("latin1"))
 
-const string = (raw: string): string =>
-  `"${/["\\\n\r\t]/.test(raw) ? raw.replace(/["\\\n\r\t]/g, (character) => escaped[character] ?? `\\${character}`) : raw}"`
+const string = (raw: string): string => `"${/["\\\n\r\t]/.test(raw) ? escape(raw) : raw}"`
 
 const list = (items: ReadonlyArray<string>): string => `[${items.join(",")}]`
 

@@ -151,6 +151,21 @@ describe("a derivation file", () => {
     assert.include(refused(Aterm.parse(Buffer.from(file({ system: '"\xff"' }), "latin1"))), "UTF-8")
   })
 
+  it("may be nothing but escapes", () => {
+    const escapes = file({ system: `"${"\\n".repeat(1_000_000)}"` })
+    assert.isOk(accepted(Aterm.parse(Buffer.from(escapes))))
+    assert.include(refused(Aterm.parse(Buffer.from(escapes.slice(0, -20)))), "closing quote")
+    assert.include(refused(Aterm.parse(Buffer.from(escapes.slice(0, 1000) + "\\"))), "closing quote")
+  })
+
+  it("is refused when it is larger than anybody needs, or has more strings", () => {
+    const many = (count: number) =>
+      file({ environment: "" }).replace(",[],[])", `,[${Array(count).fill('""').join(",")}],[])`)
+
+    assert.include(refused(Aterm.parse(Buffer.alloc(Aterm.fileBytesMax + 1))), "at most")
+    assert.include(refused(Aterm.parse(Buffer.from(many(Aterm.stringsMax)))), "strings")
+  })
+
   it("is refused when its inputs are deeper than anybody needs", () => {
     const deep = (depth: number) => `${"([" + '],[("out",'}`.repeat(depth) + "[]" + ")])".repeat(depth)
     const version = (depth: number) =>
