@@ -21,7 +21,8 @@ export const defaultLimits: Limits = {
   channelsMax: 128,
   attemptsMax: 20,
   handshakeTime: "60 seconds",
-  // A client that is stopped for a minute is not lost.
-  keepaliveInterval: "30 seconds",
-  keepaliveMax: 4
+  // OpenSSH's master tells that a client of its own is gone only when it next hears of us: not too seldom then.
+  keepaliveInterval: "15 seconds",
+  // And a client that is stopped for a minute is not lost.
+  keepaliveMax: 8
 }

@@ -4,62 +4,13 @@
  * An error that nobody listens to would end this process, which the test runner reports as such.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, type Scope } from "effect"
-import * as fs from "node:fs"
+import { Effect } from "effect"
 import * as net from "node:net"
-import ssh2 from "ssh2"
+import type ssh2 from "ssh2"
+import { exec, login, protocolOf, send } from "../support/ssh2Client.ts"
 import * as Door from "../support/sshDoor.ts"
 
 const worker = "nix-daemon --stdio"
-
-/** The parts of ssh2's client with which to say what it would not say by itself. */
-interface Protocol {
-  readonly _packetRW: {
-    readonly write: { allocStart: number; alloc(length: number): Buffer; finalize(packet: Buffer): Buffer }
-  }
-  readonly _cipher: { encrypt(packet: Buffer): void }
-  session(channel: number, window: number, packetSize: number): void
-  channelData(channel: number, data: Buffer): void
-}
-
-const protocolOf = (client: ssh2.Client) => (client as unknown as { readonly _protocol: Protocol })._protocol
-
-/** Sends a message as it is, whole or not. */
-const send = (client: ssh2.Client, payload: Uint8Array) => {
-  const {
-    _cipher: cipher,
-    _packetRW: { write }
-  } = protocolOf(client)
-  const start = write.allocStart
-  const packet = write.alloc(payload.length)
-  packet.set(payload, start)
-  cipher.encrypt(write.finalize(packet))
-}
-
-/** A client of ssh2, let in with the right key. */
-const login = (door: Door.Door): Effect.Effect<ssh2.Client, never, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.callback((resume) => {
-      const client = new ssh2.Client()
-      client.on("ready", () => resume(Effect.succeed(client)))
-      client.on("error", () => {})
-      client.connect({
-        host: "127.0.0.1",
-        port: door.port,
-        username: "x",
-        privateKey: fs.readFileSync(door.file("client")),
-        algorithms: { kex: ["curve25519-sha256"], cipher: ["aes128-gcm@openssh.com"] }
-      })
-    }),
-    (client) => Effect.sync(() => client.destroy())
-  )
-
-const exec = (client: ssh2.Client, what: string) =>
-  Effect.callback<ssh2.ClientChannel>((resume) => {
-    client.exec(worker, { env: { DO: what } }, (error, channel) =>
-      resume(error === undefined ? Effect.succeed(channel) : Effect.die(error))
-    )
-  })
 
 const gone = (client: ssh2.Client) =>
   Effect.callback<void>((resume) => void client.on("close", () => resume(Effect.void)))
@@ -157,7 +108,7 @@ describe("the SSH door outlives", () => {
           worker
         ])
       yield* Effect.forEach(
-        Array.from({ length: 40 }, (_, index) => index),
+        Array.from({ length: 24 }, (_, index) => index),
         through,
         { concurrency: 10 }
       )
@@ -270,7 +221,7 @@ describe("the SSH door outlives", () => {
       yield* exec(client, "give 1000000000")
 
       ;(client as unknown as { readonly _sock: net.Socket })._sock.pause()
-      for (let round = 0; round < 5; round++)
+      for (let round = 0; round < 2; round++)
         yield* Door.run([...door.ssh("echo"), worker], Door.pattern(10_000_000, 3))
 
       assert.isBelow(door.given(), 64 * 2 ** 20)
@@ -284,10 +235,11 @@ describe("the SSH door outlives", () => {
       const protocol = protocolOf(client)
       const open = protocol.session.bind(protocol)
       protocol.session = (channel, _window, size) => open(channel, 2 ** 32 - 1, size)
-      yield* exec(client, "give 1000000000")
+      yield* exec(client, "give 400000000")
       const given = door.given()
 
-      // The client's own part would answer; a list of algorithms that stops after this one does not.
+      // ssh2's client would go on by itself, so it is made to take no notice of the answer.
+      protocol.parse = () => {}
       const lists = [
         "curve25519-sha256",
         "ssh-ed25519",
@@ -301,9 +253,8 @@ describe("the SSH door outlives", () => {
         ""
       ]
       const list = (value: string) => Buffer.concat([Buffer.from([0, 0, 0, value.length]), Buffer.from(value)])
-      client.removeAllListeners("rekey")
       send(client, Buffer.concat([Buffer.from([20]), Buffer.alloc(16), ...lists.map(list), Buffer.alloc(5)]))
-      for (let round = 0; round < 5; round++)
+      for (let round = 0; round < 2; round++)
         yield* Door.run([...door.ssh("echo"), worker], Door.pattern(10_000_000, 3))
 
       assert.isBelow(door.given() - given, 64 * 2 ** 20)

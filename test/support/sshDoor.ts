@@ -8,6 +8,7 @@
  *     give N        sends N bytes
  *     both N        sends N bytes to each of stdout and stderr, by turns
  *     stall         reads nothing until the client has gone
+ *     hang          neither reads nor ends
  *     status N      ends with that status
  *     environment   says what else was set
  *     die           has a defect
@@ -90,6 +91,9 @@ const perform = Effect.fnUntraced(
         yield* channel.closed
         observer.saw("closed")
         return 0
+      case "hang":
+        observer.saw("hanging")
+        return yield* Effect.never
       case "status":
         return Number(argument)
       case "environment":
