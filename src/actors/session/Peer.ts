@@ -22,8 +22,11 @@ export interface Peer {
 /** The most that is written at once: two SSH packets. */
 const writeBytes = 64 * 1024
 
+/** Most replies: for these a buffer each would be the larger part of what an operation costs. */
+const shortBytes = 4 * 1024
+
 /** Memory of its own, not cleared first: every byte is written before it goes out. */
-const fresh = (): Uint8Array => Buffer.allocUnsafeSlow(writeBytes)
+const fresh = (): Uint8Array => new Uint8Array(Buffer.allocUnsafeSlow(writeBytes).buffer)
 
 export const make = (channel: Channel): Peer => {
   let buffer = fresh()
@@ -31,11 +34,12 @@ export const make = (channel: Channel): Peer => {
 
   const flush = Effect.suspend(() => {
     if (length === 0) return Effect.void
-    // The channel may hold on to what it was given, so the buffer is given away.
-    const full = buffer.subarray(0, length)
-    buffer = fresh()
+    // The channel may hold on to what it was given: a short reply is copied, a long one gives the buffer away.
+    const isShort = length <= shortBytes
+    const written = isShort ? buffer.slice(0, length) : buffer.subarray(0, length)
+    if (!isShort) buffer = fresh()
     length = 0
-    return channel.write(full)
+    return channel.write(written)
   })
 
   const tellBytes = Effect.fnUntraced(function* (bytes: Uint8Array) {

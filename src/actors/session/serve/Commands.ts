@@ -3,7 +3,7 @@ import { Effect, type Scope } from "effect"
 import { isSuccess } from "../../../protocol/nix/BuildResult.ts"
 import * as DerivedPath from "../../../protocol/nix/DerivedPath.ts"
 import { PathInfo } from "../../../protocol/nix/PathInfo.ts"
-import * as Command from "../../../protocol/serve/Command.ts"
+import type * as Command from "../../../protocol/serve/Command.ts"
 import * as ExportedPath from "../../../protocol/serve/ExportedPath.ts"
 import { type Version, WireError } from "../../../protocol/wire/Codec.ts"
 import { ViewRepository } from "../../../storage/ViewRepository.ts"
@@ -41,7 +41,16 @@ export const handlers: Handlers = {
   QueryPathInfos: Effect.fnUntraced(function* ({ channel }, { paths }) {
     const views = yield* ViewRepository
     const entries = yield* views.findMany(channel.account.view, paths)
-    return entries.map((entry) => ({ ...entry, downloadSize: entry.narSize }))
+    return entries.map(({ path, deriver, references, narSize, narHash, contentAddress, signatures }) => ({
+      path,
+      deriver,
+      references,
+      downloadSize: narSize,
+      narSize,
+      narHash,
+      contentAddress,
+      signatures
+    }))
   }),
 
   QueryClosure: Effect.fnUntraced(function* ({ channel: { account } }, { includeOutputs, paths }) {
