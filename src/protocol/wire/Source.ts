@@ -38,7 +38,7 @@ export const take = Effect.fnUntraced(function* <E, R>(
     if (chunk.length === 0) {
       return yield* ended(`${count} bytes`, length)
     }
-    const part = chunk.subarray(0, count - length).slice()
+    const part = new Uint8Array(chunk.subarray(0, count - length))
     source.advance(part.length)
     chunks.push(part)
     length += part.length
