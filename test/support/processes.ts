@@ -38,9 +38,24 @@ export const programs = Effect.flatMap(directory, (place) =>
   })
 )
 
-/** The words that the starter adds to a command, by option. */
-const told = (words: ReadonlyArray<string>) => (option: string) =>
-  words.flatMap((word, index) => (word === option ? [words[index + 1] ?? ""] : []))
+/** What the starter has said in the words that it adds to a command. */
+export const optionsFrom = (
+  words: ReadonlyArray<string>,
+  dataDirectory: string,
+  programDirectory: string
+): Options & {
+  readonly userNamespaceFd: number
+  readonly subUids: { readonly first: number; readonly count: number }
+} => {
+  const values = (option: string) => words.flatMap((word, index) => (word === option ? [words[index + 1] ?? ""] : []))
+  const [first = 0, count = 0] = (values("--sub-uids")[0] ?? "").split(":").map(Number)
+  const cgroups = values("--cgroup").map((word) => {
+    const [controller = "", directory = ""] = word.split("=")
+    return { controller, directory }
+  })
+  const userNamespaceFd = Number(values("--user-namespace-fd")[0])
+  return { dataDirectory, programDirectory, userNamespaceFd, subUids: { first, count }, cgroups }
+}
 
 /** What the starter would tell a server whose data is in the directory; it lasts as long as the scope. */
 export const started = Effect.fnUntraced(function* (programDirectory: string, dataDirectory: string) {
@@ -64,21 +79,16 @@ export const started = Effect.fnUntraced(function* (programDirectory: string, da
         child.once("close", (status) => reject(new Error(`the starter ended with status ${status}`)))
       })
   )
-  const option = told(line.trim().split(" "))
-  const [first = 0, count = 0] = (option("--sub-uids")[0] ?? "").split(":").map(Number)
+  const options = optionsFrom(line.trim().split(" "), dataDirectory, programDirectory)
   const fd = yield* Effect.acquireRelease(
-    Effect.sync(() => fs.openSync(`/proc/${child.pid}/fd/${option("--user-namespace-fd")[0]}`, "r")),
+    Effect.sync(() => fs.openSync(`/proc/${child.pid}/fd/${options.userNamespaceFd}`, "r")),
     (fd) => Effect.sync(() => fs.closeSync(fd))
   )
   // A server makes it itself, being that user; here it is root that runs the server's part.
   const { gid, uid } = fs.statSync(dataDirectory)
   fs.mkdirSync(path.join(dataDirectory, "scratch"), { mode: 0o700 })
   fs.chownSync(path.join(dataDirectory, "scratch"), uid, gid)
-  const cgroups = option("--cgroup").map((word) => {
-    const [controller = "", directory = ""] = word.split("=")
-    return { controller, directory }
-  })
-  return { dataDirectory, programDirectory, userNamespaceFd: fd, subUids: { first, count }, cgroups } satisfies Options
+  return { ...options, userNamespaceFd: fd }
 })
 
 /** A store path's contents to build with: busybox under all its names. */

@@ -102,7 +102,7 @@ export const run = Effect.fnUntraced(function* (
 })
 
 /** The NAR of an output. */
-export const nar = Effect.fnUntraced(function* ({ running }: Finished, name = "out") {
+export const narOf = Effect.fnUntraced(function* (running: Running, name = "out") {
   const source = yield* running.output(name)
   const chunks: Array<Uint8Array> = []
   for (;;) {
@@ -112,3 +112,5 @@ export const nar = Effect.fnUntraced(function* ({ running }: Finished, name = "o
     source.advance(chunk.length)
   }
 })
+
+export const nar = ({ running }: Finished, name = "out") => narOf(running, name)

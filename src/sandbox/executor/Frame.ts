@@ -37,15 +37,15 @@ const hostTypes = {
   Send: 9
 } as const
 
-const executorTypes = {
-  Ready: 0x81,
-  Log: 0x82,
-  Exited: 0x83,
-  NarData: 0x84,
-  NarEnd: 0x85,
-  NarRefused: 0x86,
-  Failed: 0x87
-} as const
+const executorTags: ReadonlyMap<number, FromExecutor["_tag"]> = new Map([
+  [0x81, "Ready"],
+  [0x82, "Log"],
+  [0x83, "Exited"],
+  [0x84, "NarData"],
+  [0x85, "NarEnd"],
+  [0x86, "NarRefused"],
+  [0x87, "Failed"]
+])
 
 /** Bits of Run. */
 const runFlags = { network: 1, linux32: 2, kvm: 4 } as const
@@ -163,13 +163,9 @@ export const header = (bytes: Uint8Array): Header | WireError => {
     : { type: view.getUint8(0), length }
 }
 
-const tags = new Map(
-  Object.entries(executorTypes).map(([tag, type]) => [type as number, tag as keyof typeof executorTypes])
-)
-
 /** `outputs`: how many were declared. */
 export const decode = ({ type }: Header, payload: Uint8Array, outputs: number): FromExecutor | WireError => {
-  const tag = tags.get(type)
+  const tag = executorTags.get(type)
   switch (tag) {
     case undefined:
       return new WireError({ expected: "a frame of the executor", found: `type ${type}` })

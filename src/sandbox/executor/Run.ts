@@ -75,7 +75,7 @@ export const start = Effect.fnUntraced(function* (
     ),
     Effect.tapError((error) => Deferred.fail(ended, error))
   )
-  const log = Stream.unfold(undefined, () => (state === "Running" ? piece : Effect.succeed(undefined)))
+  const log = Stream.unfold(undefined, () => (state === "Running" ? piece : Effect.undefined))
 
   const output = Effect.fnUntraced(function* (name: string) {
     const declared = job.outputs.find((each) => each.name === name)

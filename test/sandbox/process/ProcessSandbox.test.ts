@@ -1,4 +1,4 @@
-import { assert, describe, layer } from "@effect/vitest"
+import { assert, describe, it, layer } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Stream } from "effect"
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
@@ -6,6 +6,7 @@ import * as path from "node:path"
 import { ClosureSource } from "../../../src/sandbox/ClosureSource.ts"
 import * as ProcessSandbox from "../../../src/sandbox/process/ProcessSandbox.ts"
 import { type Exit as Ending, Sandbox } from "../../../src/sandbox/Sandbox.ts"
+import * as processes from "../../support/processes.ts"
 import * as sandbox from "../../support/sandbox.ts"
 import { Place } from "../../support/sandbox.ts"
 
@@ -272,4 +273,45 @@ layer(sandbox.layer, { timeout: "60 seconds" })((it) => {
       })
     )
   })
+})
+
+describe("a process backend without control groups", () => {
+  const uncounted = Layer.unwrap(
+    Effect.gen(function* () {
+      const programs = yield* processes.programs
+      const data = yield* processes.directory
+      const options = yield* processes.started(programs, data)
+      const tools = yield* processes.tools
+      const closures = Layer.succeed(ClosureSource, { trees: (hashes) => Effect.succeed(hashes.map(() => tools)) })
+      return ProcessSandbox.layer({ ...options, cgroups: [] }).pipe(Layer.provide(closures))
+    })
+  )
+
+  layer(uncounted, { timeout: "60 seconds" })((it) => {
+    it.effect("builds, and bounds processes all the same", () =>
+      Effect.gen(function* () {
+        const { exit } = yield* sandbox.run({ script: "echo x > $out" })
+        assert.deepStrictEqual(exit, { _tag: "Exited", status: 0 })
+
+        const script = "i=0; while [ $i -lt 100 ]; do sleep 100 & i=$((i+1)); done; echo all"
+        const { log } = yield* sandbox.run({ script, processesMax: 50 })
+        assert.include(log, "can't fork")
+        assert.notInclude(log, "all")
+      })
+    )
+  })
+})
+
+describe("a process backend that nobody has started", () => {
+  it.effect("says what it lacks", () =>
+    Effect.gen(function* () {
+      const options = { dataDirectory: "/nowhere", userNamespaceFd: null, subUids: null, cgroups: [] }
+      const closures = Layer.succeed(ClosureSource, { trees: () => Effect.succeed([]) })
+      const error = yield* Effect.flip(
+        Effect.scoped(Layer.build(ProcessSandbox.layer(options).pipe(Layer.provide(closures))))
+      )
+
+      assert.include(error.message, "build/starter")
+    })
+  )
 })
