@@ -54,12 +54,15 @@ export const watch = (claim: Claim | null): Watch => {
     : { digest: { of: "flat", algorithm } }
 }
 
-/** Fails where the contents are not those of the address. */
+/**
+ * Fails where the contents are not those of the address. Answers whether the address says all there is to say of them:
+ * an executable file has the address of one that is not, which Nix takes, and so nobody may be told that it is this.
+ */
 export const verify = Effect.fnUntraced(function* (
   claim: Claim,
   nar: ReceivedNar,
   nars: NarStore["Service"]
-): Effect.fn.Return<void, Refusal | StorageError, Scope.Scope> {
+): Effect.fn.Return<boolean, Refusal | StorageError, Scope.Scope> {
   const {
     address: { hash, method },
     path,
@@ -67,10 +70,10 @@ export const verify = Effect.fnUntraced(function* (
   } = claim
   if (method === "git") return yield* refuse(`path '${StorePath.print(path)}': Git content addresses are not supported`)
   const { listing } = nar
-  if (method !== "nar" && (listing.type !== "regular" || listing.executable)) {
-    return yield* refuse(`path '${StorePath.print(path)}' has the address of a plain file and is none`)
+  if (method !== "nar" && listing.type !== "regular") {
+    return yield* refuse(`path '${StorePath.print(path)}' has the address of a file and is none`)
   }
-  if (nar.digest === hash.hex) return
+  if (nar.digest === hash.hex) return method === "nar" || isPlain(nar)
   if (method === "nar" && refersToItself) {
     const source = yield* nars.reread(nar)
     const modulo = new HashModulo(hash.algorithm, StorePath.hashPart(path))
@@ -78,7 +81,7 @@ export const verify = Effect.fnUntraced(function* (
       modulo.push(chunk)
       source.advance(chunk.length)
     }
-    if (modulo.digests().withoutOffsets === hash.hex) return
+    if (modulo.digests().withoutOffsets === hash.hex) return true
   }
   return yield* refuse(
     `content address mismatch importing path '${StorePath.print(path)}': expected ${hash.algorithm}:${hash.hex}, found ${
@@ -86,3 +89,6 @@ export const verify = Effect.fnUntraced(function* (
     }`
   )
 })
+
+/** Whether it is a file that is not executable. */
+export const isPlain = ({ listing }: ReceivedNar): boolean => listing.type === "regular" && !listing.executable

@@ -99,8 +99,8 @@ export const make = Effect.fnUntraced(function* (
     const claim = yield* ContentClaim.parse(announced)
     const nar = yield* read(source, { ...ContentClaim.watch(claim), sizeMax: announced.narSize })
     yield* checkAnnounced(announced, nar)
-    if (claim !== null) yield* Effect.scoped(ContentClaim.verify(claim, nar, nars))
-    yield* admit(announced, nar, claim !== null)
+    const assured = claim !== null && (yield* Effect.scoped(ContentClaim.verify(claim, nar, nars)))
+    yield* admit(announced, nar, assured)
   })
 
   return { receive, commitIfFull, read, admit, commit }

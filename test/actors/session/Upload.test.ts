@@ -101,18 +101,24 @@ layer(SessionServices, { excludeTestServices: true, timeout: "1 minute" })("an u
     })
   )
 
-  it.effect("is refused when it is executable, or no file, and its address is a file's", () =>
+  it.effect("is refused when it is no file and its address is a file's", () =>
     Effect.gen(function* () {
-      for (const tree of [
-        { executable: "hello" },
-        { entries: { a: "hello" } },
-        { target: "hello" }
-      ] satisfies Array<Tree>) {
+      for (const tree of [{ entries: { a: "hello" } }, { target: "hello" }] satisfies Array<Tree>) {
         const [info, bytes] = addressed(tree, "flat", text, false)
 
-        assert.match((yield* upload(info, bytes)).refusal ?? "", /plain file and is none/)
+        assert.match((yield* upload(info, bytes)).refusal ?? "", /address of a file and is none/)
       }
     })
+  )
+
+  it.effect(
+    "is taken when it is executable and its address a plain file's, as nix-store --add-fixed sends it, and not assured",
+    () =>
+      Effect.gen(function* () {
+        const [info, bytes] = addressed({ executable: "hello" }, "flat", text, false)
+
+        assert.deepStrictEqual(yield* upload(info, bytes), { refusal: null, assured: false })
+      })
   )
 
   it.effect("is not assured by its owner's word", () =>

@@ -19,6 +19,7 @@ import { RealisationRepository } from "../../../storage/RealisationRepository.ts
 import { ViewRepository } from "../../../storage/ViewRepository.ts"
 import type { ChannelClosed } from "../Channel.ts"
 import { notValid, refuse } from "../Trouble.ts"
+import * as ContentClaim from "../ContentClaim.ts"
 import * as Upload from "../Upload.ts"
 import * as Transfer from "./Transfer.ts"
 import type { Handlers, Worker } from "./Worker.ts"
@@ -128,8 +129,8 @@ const receiveAddressed = Effect.fnUntraced(function* (
   if (method === "git") return yield* refuse("Git content addresses are not supported")
   const nar: ReceivedNar = yield* upload.read(source, { digest: { of: method === "nar" ? "nar" : "flat", algorithm } })
   const { digest, listing, narHash, narSize } = nar
-  if (digest === null || (method !== "nar" && (listing.type !== "regular" || listing.executable))) {
-    return yield* refuse(`'${name}' is to be added as a plain file and is none`)
+  if (digest === null || (method !== "nar" && listing.type !== "regular")) {
+    return yield* refuse(`'${name}' is to be added as a file and is none`)
   }
   const address = { method, hash: { algorithm, hex: digest } }
   const path = ContentAddress.storePath(name, address, { others: references, self: false })
@@ -145,7 +146,7 @@ const receiveAddressed = Effect.fnUntraced(function* (
     signatures: [],
     contentAddress: ContentAddress.print(address)
   })
-  yield* upload.admit(info, nar, true)
+  yield* upload.admit(info, nar, method === "nar" || ContentClaim.isPlain(nar))
   return info
 })
 
