@@ -56,8 +56,12 @@ export const addSmall = async ({ store }: Client, dir: string, count: number) =>
 }
 
 /** Copies paths to the remote builder, or from it. */
-export const copy = ({ store, subject }: Client, direction: "to" | "from", paths: ReadonlyArray<string>) =>
-  timed(() => store.must(["nix", "copy", "--no-check-sigs", `--${direction}`, `ssh-ng://${subject}`, ...paths]))
+export const copy = (
+  { store, subject }: Client,
+  scheme: Scheme,
+  direction: "to" | "from",
+  paths: ReadonlyArray<string>
+) => timed(() => store.must(["nix", "copy", "--no-check-sigs", `--${direction}`, `${scheme}://${subject}`, ...paths]))
 
 /** Seconds. */
 const timed = async (run: () => Promise<unknown>) => {

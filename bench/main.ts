@@ -64,25 +64,33 @@ const measurements = (dir: string): ReadonlyArray<Measurement> => {
     const run: Round = async (client) => ({ [row]: await Client.buildTrivial(client, scheme, builds) })
     return { rows: [row], rounds: quick ? 1 : 5, run }
   }
-  const copies = (what: string, add: (client: Client.Client) => Promise<ReadonlyArray<string>>): Measurement => {
-    const [up, down] = [`nix copy of ${what}, up`, `nix copy of ${what}, down`]
+  const copies = (
+    what: string,
+    scheme: Client.Scheme,
+    add: (client: Client.Client) => Promise<ReadonlyArray<string>>
+  ): Measurement => {
+    const [up, down] = [`nix copy of ${what}, ${scheme}, up`, `nix copy of ${what}, ${scheme}, down`]
     const run: Round = async (client, another) => {
       const added = await add(client)
       // What the file system still owes for the new paths is not the copy's doing.
       await Process.must(["sync"])
-      const there = await Client.copy(client, "to", added)
+      const there = await Client.copy(client, scheme, "to", added)
       await Process.must(["sync"])
-      return { [up]: there, [down]: await Client.copy(await another(), "from", added) }
+      return { [up]: there, [down]: await Client.copy(await another(), scheme, "from", added) }
     }
     return { rows: [up, down], rounds: quick ? 2 : 5, run }
   }
+  const large = (client: Client.Client) => Client.addLarge(client, dir, bytes)
+  const small = (client: Client.Client) => Client.addSmall(client, dir, paths)
   return [
     trivial("ssh"),
     trivial("ssh-ng"),
     many("ssh"),
     many("ssh-ng"),
-    copies(`${bytes / MiB} MiB`, (client) => Client.addLarge(client, dir, bytes)),
-    copies(`${paths} small paths`, (client) => Client.addSmall(client, dir, paths))
+    copies(`${bytes / MiB} MiB`, "ssh-ng", large),
+    copies(`${paths} small paths`, "ssh-ng", small),
+    // One by one, where `ssh-ng` takes them together.
+    copies(`${paths} small paths`, "ssh", small)
   ]
 }
 
@@ -200,16 +208,18 @@ if (options.help) {
   process.stdout.write(help)
 } else {
   const interrupted = new AbortController()
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  for (const [signal, status] of Object.entries({ SIGINT: 130, SIGTERM: 143 })) {
     process.on(signal, () => {
-      if (!interrupted.signal.aborted) say(`${signal}: ends what it started`)
+      if (interrupted.signal.aborted) return
+      say(`${signal}: ends what it started`)
+      process.exitCode = status
       interrupted.abort()
     })
   }
   try {
     await bench(interrupted.signal)
   } catch (error) {
+    // Given up, whatever was being measured fails.
     if (!interrupted.signal.aborted) throw error
-    process.exitCode = 130
   }
 }
