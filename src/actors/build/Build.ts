@@ -17,7 +17,7 @@ import { type Lease, LeaseId } from "../../domain/Lease.ts"
 import { Need } from "../../domain/Need.ts"
 import type { BasicDerivation } from "../../protocol/nix/Derivation.ts"
 import type { PathInfo } from "../../protocol/nix/PathInfo.ts"
-import type { StorePath } from "../../protocol/nix/StorePath.ts"
+import { print, type StorePath } from "../../protocol/nix/StorePath.ts"
 import { BuildRepository } from "../../storage/BuildRepository.ts"
 import { LogStore } from "../../storage/LogStore.ts"
 import type { StorageError } from "../../storage/StorageError.ts"
@@ -105,7 +105,7 @@ export const spawn = Effect.fnUntraced(function* (
   const owner = yield* Effect.flatMap(Effect.scope, Scope.fork)
   const trace = yield* Tracing.build({
     account: order.accountName,
-    derivation: order.derivationPath,
+    derivation: print(order.derivationPath),
     system: order.derivation.system
   })
 
