@@ -45,9 +45,10 @@ static void add(uint8_t type, const char *payload, size_t size)
 
 #define ADD(type, text) add(type, text, sizeof(text) - 1)
 
-/* A job that is right, then wrong in a few places. */
+/* A job that is right but for frames too long or out of place, then wrong in a few bytes. */
 static void compose(void)
 {
+	static const char long_name[1024];
 	char name[8];
 
 	length = 0;
@@ -62,6 +63,8 @@ static void compose(void)
 	}
 	for (uint32_t i = chance(20); i > 0; i--)
 		ADD(FRAME_OUTPUT, "output");
+	if (!chance(3))
+		add((uint8_t)chance(FRAME_SEND + 2), long_name, chance(sizeof(long_name)));
 	ADD(FRAME_RUN, "\0\0\0\0\377\0\0\0localhost");
 	for (uint32_t wrong = chance(6); wrong > 0; wrong--)
 		bytes[chance((uint32_t)length)] = (uint8_t)chance(256);

@@ -3,7 +3,7 @@
  *
  * Its last words on stderr are kept for the error that they explain.
  */
-import { Duration, Effect, type Scope } from "effect"
+import { Duration, Effect, Exit, type Scope } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
 import { Duplex, Readable, Writable } from "node:stream"
 import { SandboxError } from "../SandboxError.ts"
@@ -86,6 +86,7 @@ export const launch = Effect.fnUntraced(function* (
   programs: Programs,
   options: {
     readonly userNamespaceFd: number
+    readonly subUids: { readonly first: number; readonly count: number }
     readonly scratch: string
     readonly ids: { readonly executor: number; readonly builder: number }
     readonly inputs: ReadonlyArray<Input>
@@ -93,7 +94,9 @@ export const launch = Effect.fnUntraced(function* (
     readonly onGone: Effect.Effect<void>
   }
 ): Effect.fn.Return<Launched, SandboxError, Scope.Scope> {
-  const { ids, scratch, userNamespaceFd } = options
+  const { ids, scratch, subUids, userNamespaceFd } = options
+  const outside = { first: subUids.first + Math.min(ids.executor, ids.builder) - 1, count: 2 }
+  const recover = Effect.andThen(sweep(programs, outside), remove(programs, userNamespaceFd, [scratch]))
   const words = [
     "run",
     `${namespaceDescriptor}`,
@@ -105,7 +108,7 @@ export const launch = Effect.fnUntraced(function* (
   ]
   const child = yield* Effect.acquireRelease(
     Effect.sync(() => start(programs.launcher, words, ["pipe", "ignore", "pipe", "pipe", userNamespaceFd])),
-    (child) => end(child, options.onGone)
+    (child) => end(child, recover, options.onGone)
   )
   const [stdin, , , channel] = child.process.stdio
   if (!(stdin instanceof Writable) || !(channel instanceof Duplex)) {
@@ -121,13 +124,24 @@ export const launch = Effect.fnUntraced(function* (
   return { channel, complaint }
 })
 
-const end = Effect.fnUntraced(function* (child: Child, onGone: Effect.Effect<void>) {
+/** Ends the child, or what it has left if it cannot be asked any more. */
+const end = Effect.fnUntraced(function* (
+  child: Child,
+  recover: Effect.Effect<void, SandboxError>,
+  onGone: Effect.Effect<void>
+) {
   child.process.kill("SIGTERM")
   const trouble = yield* Effect.promise(() => child.ended).pipe(
     Effect.timeoutOrElse({ duration: endWithin, orElse: () => Effect.succeed("it does not end") })
   )
-  if (trouble === null) return yield* onGone
-  yield* Effect.logError("a sandbox is not known to be gone; its user ids stay taken", { trouble })
+  if (trouble !== null) {
+    yield* Effect.logWarning("a launcher has not ended well", { trouble })
+    const recovered = yield* Effect.exit(recover)
+    if (Exit.isFailure(recovered)) {
+      return yield* Effect.logError("a sandbox is not known to be gone; its user ids stay taken", recovered.cause)
+    }
+  }
+  yield* onGone
 })
 
 /** Removes what is left of attempts that nobody runs any more. */

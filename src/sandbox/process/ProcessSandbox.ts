@@ -85,6 +85,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
     if (pair instanceof SandboxError) return yield* pair
     const launched = yield* Launcher.launch(programs, {
       userNamespaceFd,
+      subUids,
       scratch: path.join(scratchDirectory, job.attempt),
       ids: pair,
       inputs: [shell, ...inputs],

@@ -1,5 +1,5 @@
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Stream } from "effect"
+import { Effect, Exit, Layer, Stream } from "effect"
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -234,6 +234,26 @@ layer(sandbox.layer, { timeout: "60 seconds" })((it) => {
       })
     )
 
+    it.effect("leaves nothing when its launcher is killed", () =>
+      Effect.gen(function* () {
+        const range = yield* ranged
+        const before = yield* remains
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const { ended, log } = yield* untilReady("mkdir a; sleep 100")
+            const executor = running(range).find(({ fields }) => levels(fields) === 2)!
+            process.kill(Number(executor.fields.get("PPid")), "SIGKILL")
+
+            const error = yield* Effect.flip(Effect.andThen(Stream.runDrain(log), ended))
+            assert.strictEqual(error._tag, "SandboxError")
+          })
+        )
+
+        assert.deepStrictEqual(running(range), [])
+        assert.deepStrictEqual(yield* remains, before)
+      })
+    )
+
     it.effect("slows its builder down when nobody reads its log", () =>
       Effect.gen(function* () {
         const { start } = yield* Sandbox
@@ -241,8 +261,7 @@ layer(sandbox.layer, { timeout: "60 seconds" })((it) => {
         yield* Effect.scoped(
           Effect.gen(function* () {
             const running = yield* start(sandbox.job({ script: "yes | head -c 200000000; echo x > $out" }))
-            const reader = yield* Effect.forkChild(Stream.runForEach(Stream.take(running.log, 3), () => Effect.void))
-            yield* Fiber.join(reader)
+            yield* Stream.runDrain(Stream.take(running.log, 3))
           })
         )
 
