@@ -4,11 +4,11 @@
  * The database guarantees that a name is one account's, that a key opens one account, that an account has one view
  * and a view one account, and that a key is an Ed25519 key as SSH spells it.
  */
-import { Context, Effect, Layer, Option, Schema } from "effect"
+import { Context, Effect, Layer, type Option, Schema } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { SqlClient, SqlSchema } from "effect/sql"
-import { Account, AccountId, AccountName } from "../domain/Account.ts"
-import { fromSql, StorageError } from "./StorageError.ts"
+import { Account, type AccountId, AccountName } from "../domain/Account.ts"
+import { fromSql, type StorageError } from "./StorageError.ts"
 
 /** A public key as SSH sends it, with what people call it. */
 export interface AccountKey {

@@ -5,14 +5,14 @@
  * a build only while it has not ended. A late one changes nothing and is told so. The database guarantees that what
  * has ended has an end, and that a build has at most one attempt running.
  */
-import { Context, Effect, Layer, Option, Schema } from "effect"
+import { Context, Effect, Layer, type Option, Schema } from "effect"
 import { SqlClient, SqlSchema, type Statement } from "effect/sql"
 import type { AccountId } from "../domain/Account.ts"
 import { type AttemptId, Backend, Outcome, type Usage } from "../domain/Attempt.ts"
-import { BuildId } from "../domain/BuildId.ts"
+import type { BuildId } from "../domain/BuildId.ts"
 import type { Sha256 } from "../protocol/nix/Hash.ts"
-import { storeDir, StorePath } from "../protocol/nix/StorePath.ts"
-import { fromSql, StorageError } from "./StorageError.ts"
+import { storeDir, type StorePath } from "../protocol/nix/StorePath.ts"
+import { fromSql, type StorageError } from "./StorageError.ts"
 
 export const BuildState = Schema.Literals(["queued", "building", "importing", "succeeded", "failed", "cancelled"])
 export type BuildState = typeof BuildState.Type

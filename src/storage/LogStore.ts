@@ -9,7 +9,7 @@ import { Context, Deferred, Effect, Layer, Option, type Scope, Stream } from "ef
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
 import type { AttemptId } from "../domain/Attempt.ts"
-import { file, StorageError } from "./StorageError.ts"
+import { file, type StorageError } from "./StorageError.ts"
 
 /** What one reader holds of a log at a time. */
 const chunkBytes = 64 * 1024

@@ -7,7 +7,7 @@
 import { Context, Effect, Layer, Option, Schema } from "effect"
 import { SqlClient, SqlSchema } from "effect/sql"
 import { ViewId } from "../domain/View.ts"
-import { KeyedRealisation, OutputId, parseId, printId, Realisation } from "../protocol/nix/Realisation.ts"
+import { type KeyedRealisation, type OutputId, parseId, printId, Realisation } from "../protocol/nix/Realisation.ts"
 import { storeDir, StorePath } from "../protocol/nix/StorePath.ts"
 import { WireError } from "../protocol/wire/Codec.ts"
 import { fromSql, StorageError } from "./StorageError.ts"

@@ -8,7 +8,7 @@
  * removed. Trees are not synced, since they can be made again: those that the system may have lost parts of in a crash,
  * because it has been started since, are not used.
  */
-import { Clock, Context, Deferred, Effect, Layer, Schema, Scope, Semaphore } from "effect"
+import { Clock, Context, Deferred, Effect, Layer, Schema, type Scope, Semaphore } from "effect"
 import { randomUUID } from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -142,7 +142,7 @@ const make = Effect.fnUntraced(function* ({ budgetBytes, dataDirectory }: TreeCa
       ),
       Effect.andThen(evict),
       Effect.ignore,
-      making.withPermit,
+      (unpacking) => making.withPermit(unpacking),
       Effect.forkIn(owner)
     )
 

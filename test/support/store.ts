@@ -53,6 +53,10 @@ export const publicKey = (seed: string): Uint8Array =>
     createHash("sha256").update(seed).digest()
   ])
 
+/** What a value holds, without its class: for comparing with what is written down. */
+export const fieldsOf = (value: object): { readonly [name: string]: unknown } =>
+  Object.fromEntries(Object.entries(value))
+
 let accounts = 0
 /** An account that no other test has touched. */
 export const freshAccount = Effect.gen(function* () {

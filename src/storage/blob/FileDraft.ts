@@ -5,7 +5,7 @@
  * under way is bounded over all drafts. A draft has a descriptor and buffers only while it is written: many wait to be
  * put together.
  */
-import { Effect, Fiber, type Scope, Semaphore } from "effect"
+import { Effect, Fiber, type Scope, type Semaphore } from "effect"
 import * as fs from "node:fs/promises"
 import { file, type StorageError } from "../StorageError.ts"
 import type { Draft } from "./BlobStore.ts"
