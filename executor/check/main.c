@@ -72,10 +72,13 @@ static void compose(void)
 		length = chance((uint32_t)length);
 }
 
-static int directory(const char *name)
+/* Of this process's own, since files are made only where there are none. */
+static int directory(const char *what)
 {
+	char name[64];
 	int fd;
 
+	snprintf(name, sizeof(name), "%s.%d", what, getpid());
 	mkdir(name, 0700);
 	fd = open(name, O_RDONLY | O_DIRECTORY);
 	if (fd < 0)
