@@ -4,7 +4,8 @@ import { SqlClient } from "effect/sql"
 import { createHash } from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { entriesOf } from "../../src/protocol/nar/Listing.ts"
+import * as zlib from "node:zlib"
+import { entriesOf, printJson } from "../../src/protocol/nar/Listing.ts"
 import * as Source from "../../src/protocol/wire/Source.ts"
 import * as FileBlobStore from "../../src/storage/blob/FileBlobStore.ts"
 import { NarStore } from "../../src/storage/NarStore.ts"
@@ -72,6 +73,35 @@ layer(Nars)("NarStore", (it) => {
       })
     )
   }
+
+  it.effect("tells another process where NARs lie, with their listings", () =>
+    Effect.gen(function* () {
+      const nars = yield* NarStore
+      const received = yield* Effect.forEach([large, small], (bytes) => receive(bytes))
+      yield* nars.commit(received)
+
+      const located = yield* nars.locate([hashOf(small), hashOf(large), hashOf(small)])
+
+      const bytes = located.map(({ contents }) =>
+        contents._tag === "File" ? fs.readFileSync(contents.path) : Buffer.from(contents.bytes)
+      )
+      assert.deepStrictEqual(
+        located.map(({ narHash, contents }) => [narHash, contents._tag]),
+        [
+          [hashOf(small), "Bytes"],
+          [hashOf(large), "File"],
+          [hashOf(small), "Bytes"]
+        ]
+      )
+      assert.deepStrictEqual(bytes.map(hashOf), [hashOf(small), hashOf(large), hashOf(small)])
+      assert.strictEqual(
+        zlib.inflateRawSync(located[1]!.listing).toString(),
+        printJson(yield* nars.listing(hashOf(large)))
+      )
+      const error = yield* Effect.flip(nars.locate([hashOf(small), hashOf(Buffer.from("nobody's"))]))
+      assert.deepInclude(error.cause, { _tag: "MissingNar" })
+    })
+  )
 
   it.effect("leaves what follows a NAR to whoever reads next", () =>
     Effect.gen(function* () {

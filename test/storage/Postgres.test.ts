@@ -1,5 +1,5 @@
 import { PgClient } from "@effect/sql-pg"
-import { assert, describe, it } from "@effect/vitest"
+import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Redacted, Schedule, Scope } from "effect"
 import { SqlClient } from "effect/sql"
 import * as fs from "node:fs"
@@ -18,6 +18,19 @@ const start = Effect.fnUntraced(function* (dataDirectory: string, settings: { re
   const sql = yield* Effect.provide(SqlClient.SqlClient, context)
   const { connection } = yield* Effect.provide(Postgres, context)
   return { sql, connection, stop: Scope.close(scope, Exit.void) }
+})
+
+const template = fs.mkdtempSync("/tmp/drover-test-template-")
+afterAll(() => fs.rmSync(template, { recursive: true, force: true }))
+
+/** A directory that a server has run in before: copied, since making one takes longer than anything else here. */
+const used = Effect.gen(function* () {
+  if (fs.readdirSync(template).length === 0) yield* Effect.flatMap(start(template), ({ stop }) => stop)
+  const directory = yield* temporaryDirectory
+  fs.cpSync(template, directory, { recursive: true })
+  // Directories are not copied with their modes, and PostgreSQL looks at this one.
+  fs.chmodSync(path.join(directory, "postgres"), 0o700)
+  return directory
 })
 
 const postmaster = (dataDirectory: string) =>
@@ -69,7 +82,7 @@ describe("Postgres", () => {
 
   it.live("refuses a second server on the same data, which leaves the first alone", () =>
     Effect.gen(function* () {
-      const directory = yield* temporaryDirectory
+      const directory = yield* used
       const first = yield* start(directory)
       const before = yield* postmaster(directory)
 
@@ -83,7 +96,7 @@ describe("Postgres", () => {
 
   it.live("is started again when it dies, and queries succeed again", () =>
     Effect.gen(function* () {
-      const directory = yield* temporaryDirectory
+      const directory = yield* used
       const { sql } = yield* start(directory)
       yield* sql`create table kept as select 'this' as what`
       const before = yield* postmaster(directory)
@@ -113,8 +126,7 @@ describe("Postgres", () => {
 
   it.live("does not take another program for its server", () =>
     Effect.gen(function* () {
-      const directory = yield* temporaryDirectory
-      yield* Effect.flatMap(start(directory), ({ stop }) => stop)
+      const directory = yield* used
       // The number of a process that died has been given to somebody else: to this test.
       const stale = [process.pid, `${directory}/postgres`, 1, 5432, "/nowhere", "", "1 1", "ready", ""]
       fs.writeFileSync(path.join(directory, "postgres/postmaster.pid"), stale.join("\n"))
@@ -127,7 +139,7 @@ describe("Postgres", () => {
 
   it.live("says why the server would not start", () =>
     Effect.gen(function* () {
-      const directory = yield* temporaryDirectory
+      const directory = yield* used
 
       const error = yield* Effect.flip(start(directory, { shared_buffers: "a lot" }))
 
@@ -149,7 +161,7 @@ describe("Postgres", () => {
 
   it.live("refuses a database that a newer Drover has brought further", () =>
     Effect.gen(function* () {
-      const directory = yield* temporaryDirectory
+      const directory = yield* used
       const { sql, stop } = yield* start(directory)
       yield* sql`insert into migration (migration_id, name) values (9000, 'from_the_future')`
       yield* stop
@@ -162,7 +174,7 @@ describe("Postgres", () => {
 
   it.live("takes a database that is named instead, and one server at a time", () =>
     Effect.gen(function* () {
-      const directory = yield* temporaryDirectory
+      const directory = yield* used
       const { connection, sql } = yield* start(directory)
       yield* sql`create database named`
       const socket = encodeURIComponent(path.dirname(connection.path ?? ""))
