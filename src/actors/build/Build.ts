@@ -216,7 +216,7 @@ export const spawn = Effect.fnUntraced(function* (
           const into = yield* Scope.fork(owner)
           scope = into
           yield* Effect.asVoid(
-            begin(trace.within(Tracing.stage("queue", null)(requestLease(into))), {
+            begin(requestLease(into).pipe(Tracing.stage("queue", null)), {
               onSuccess: (granted) => {
                 lease = granted
                 return self.tell(Message.cases.Leased.make({ lease: granted.id }))
@@ -237,7 +237,7 @@ export const spawn = Effect.fnUntraced(function* (
       StartBuilder: ({ attempt, lease: id }) =>
         // The lifecycle starts a builder only on the lease that it was just given, and holds until it lets it go.
         Effect.asVoid(
-          begin(trace.within(runBuilder(scope!, lease!, attempt)), {
+          begin(runBuilder(scope!, lease!, attempt), {
             onSuccess: (run) => {
               finished = run
               usage = run.usage
@@ -250,7 +250,7 @@ export const spawn = Effect.fnUntraced(function* (
         Effect.andThen(
           recorded(records.setState(order.id, "importing")),
           Effect.asVoid(
-            begin(trace.within(Tracing.stage("import", id)(finished!.importOutputs)), {
+            begin(finished!.importOutputs.pipe(Tracing.stage("import", id)), {
               onSuccess: (built) => {
                 outputs = built
                 return self.tell(Message.cases.Imported.make({ lease: id }))
@@ -272,7 +272,7 @@ export const spawn = Effect.fnUntraced(function* (
     mailbox: 16,
     start,
     table,
-    perform
+    perform: (command, self) => trace.within(perform(command, self))
   })
   const ended = Effect.raceFirst(actor.ended, Effect.never)
 
