@@ -67,9 +67,14 @@ const asSandboxError = (operation: string) => (cause: StorageError) =>
 /** The store as a sandbox wants it: neither floor knows the other. */
 const closures = Layer.effect(
   ClosureSource,
-  Effect.map(TreeCache, ({ checkout }) => ({
-    trees: (narHashes) => Effect.mapError(checkout(narHashes), asSandboxError("unpacking inputs"))
-  }))
+  Effect.gen(function* () {
+    const { checkout } = yield* TreeCache
+    const { locate } = yield* NarStore
+    return {
+      trees: (narHashes) => Effect.mapError(checkout(narHashes), asSandboxError("unpacking inputs")),
+      nars: (narHashes) => Effect.mapError(locate(narHashes), asSandboxError("finding inputs"))
+    }
+  })
 )
 
 const outputs = Layer.effect(

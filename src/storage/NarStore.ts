@@ -44,12 +44,24 @@ export class NarStore extends Context.Service<
     readonly commit: (nars: ReadonlyArray<ReceivedNar>) => Effect.Effect<void, StorageError>
     readonly open: (narHash: Sha256) => Effect.Effect<Source.Source<StorageError>, StorageError, Scope.Scope>
     readonly listing: (narHash: Sha256) => Effect.Effect<Listing, StorageError>
+    /** Where the bytes of each lie, and its listing as it is kept: one for each hash, in its order. */
+    readonly locate: (narHashes: ReadonlyArray<Sha256>) => Effect.Effect<ReadonlyArray<Located>, StorageError>
   }
 >()("drover/storage/NarStore") {
   static readonly layer = Layer.effect(
     NarStore,
     Effect.suspend(() => make)
   )
+}
+
+/** A NAR for a reader that is another process. */
+export interface Located {
+  readonly narHash: Sha256
+  /** The text of its `.ls` file, deflated. */
+  readonly listing: Uint8Array
+  readonly contents:
+    | { readonly _tag: "File"; readonly path: string }
+    | { readonly _tag: "Bytes"; readonly bytes: Uint8Array }
 }
 
 /** Where the bytes of one lie that has been received. */
@@ -169,7 +181,30 @@ const make = Effect.gen(function* () {
     return yield* unpack(narHash, row.listing)
   })
 
-  return { receive, reread, commit, open, listing }
+  const selectLocations = SqlSchema.findAll({
+    Request: Schema.Array(Sha256),
+    Result: Schema.Struct({ hash: Sha256, listing: Schema.Uint8Array, contents: Schema.NullOr(Schema.Uint8Array) }),
+    execute: (hashes) => sql`
+      select encode(hash, 'hex') as hash, listing, contents
+      from nar where hash in (select decode(unnest(${hashes}::text[]), 'hex'))`
+  })
+  const locate = Effect.fn("NarStore.locate")(function* (narHashes: ReadonlyArray<Sha256>) {
+    const rows = yield* Effect.catchTags(selectLocations(narHashes), fromSql("locating NARs"))
+    const byHash = new Map(rows.map((row) => [row.hash, row]))
+    return yield* Effect.forEach(narHashes, (narHash) => {
+      const row = byHash.get(narHash)
+      if (row === undefined) return Effect.fail(missing("locating NARs", narHash))
+      const { contents: bytes, listing } = row
+      if (bytes !== null) return Effect.succeed<Located>({ narHash, listing, contents: { _tag: "Bytes", bytes } })
+      return Effect.map(blobs.file(narHash), (path): Located => ({
+        narHash,
+        listing,
+        contents: { _tag: "File", path }
+      }))
+    })
+  })
+
+  return { receive, reread, commit, open, listing, locate }
 })
 
 const knownAmong = (sql: SqlClient.SqlClient) =>

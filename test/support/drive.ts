@@ -19,7 +19,10 @@ const options = optionsFrom(
   process.env["DROVER_TEST_DATA"] ?? "",
   process.env["DROVER_TEST_PROGRAMS"] ?? "build"
 )
-const closures = Layer.succeed(ClosureSource, { trees: (hashes) => Effect.succeed(hashes.map(() => tools)) })
+const closures = Layer.succeed(ClosureSource, {
+  trees: (hashes) => Effect.succeed(hashes.map(() => tools)),
+  nars: () => Effect.succeed([])
+})
 
 const drive = Effect.gen(function* () {
   const { start } = yield* Sandbox

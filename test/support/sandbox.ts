@@ -25,7 +25,10 @@ export const layer = Layer.effectContext(
     const data = yield* processes.directory
     const options = yield* processes.started(programs, data)
     const tools = yield* processes.tools
-    const closures = Layer.succeed(ClosureSource, { trees: (hashes) => Effect.succeed(hashes.map(() => tools)) })
+    const closures = Layer.succeed(ClosureSource, {
+      trees: (hashes) => Effect.succeed(hashes.map(() => tools)),
+      nars: () => Effect.succeed([])
+    })
     const context = yield* Layer.build(ProcessSandbox.layer(options).pipe(Layer.provide(closures)))
     return Context.add(context, Place, options)
   })

@@ -38,6 +38,8 @@ export class BlobStore extends Context.Service<
     /** Fails with `MissingNar` if there is none. */
     readonly get: (key: Sha256) => Effect.Effect<Blob, StorageError, Scope.Scope>
     readonly has: (key: Sha256) => Effect.Effect<boolean, StorageError>
+    /** An absolute path of a file that holds the blob, for another process to read; there is one if the blob is. */
+    readonly file: (key: Sha256) => Effect.Effect<string, StorageError>
     /** Deleting what is not there changes nothing. */
     readonly delete: (key: Sha256) => Effect.Effect<void, StorageError>
     /** Every key, in no order. */

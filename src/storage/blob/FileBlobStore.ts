@@ -28,7 +28,7 @@ const shards = Array.from({ length: 256 }, (_, index) => index.toString(16).padS
 const isSha256 = Schema.is(Sha256)
 
 export const layer = (dataDirectory: string): Layer.Layer<BlobStore, StorageError> =>
-  Layer.effect(BlobStore, make(path.join(dataDirectory, "nars")))
+  Layer.effect(BlobStore, make(path.resolve(dataDirectory, "nars")))
 
 const make = Effect.fnUntraced(function* (directory: string) {
   yield* prepare(directory)
@@ -116,6 +116,8 @@ const make = Effect.fnUntraced(function* (directory: string) {
       )
     )
 
+  const fileOf = (key: Sha256) => Effect.succeed(nameOf(key))
+
   const remove = (key: Sha256) => file("deleting a blob", nameOf(key), () => fs.rm(nameOf(key), { force: true }))
 
   const keys = Stream.fromIterable(shards).pipe(
@@ -127,7 +129,7 @@ const make = Effect.fnUntraced(function* (directory: string) {
     Stream.filter(isSha256)
   )
 
-  return { draft, put, get, has, delete: remove, keys }
+  return { draft, put, get, has, file: fileOf, delete: remove, keys }
 })
 
 const opened = (name: string) =>

@@ -281,7 +281,10 @@ layer(sandbox.layer, { timeout: "60 seconds" })((it) => {
         const child = spawn("sleep", ["1000"], { uid: first + 9, gid: first + 9 })
         const ended = new Promise((resolve) => child.on("exit", (_, signal) => resolve(signal)))
 
-        const closures = Layer.succeed(ClosureSource, { trees: () => Effect.succeed([]) })
+        const closures = Layer.succeed(ClosureSource, {
+          trees: () => Effect.succeed([]),
+          nars: () => Effect.succeed([])
+        })
         const built = yield* Effect.exit(
           Effect.scoped(Layer.build(ProcessSandbox.layer(options).pipe(Layer.provide(closures))))
         )
@@ -301,7 +304,10 @@ describe("a process backend without control groups", () => {
       const data = yield* processes.directory
       const options = yield* processes.started(programs, data)
       const tools = yield* processes.tools
-      const closures = Layer.succeed(ClosureSource, { trees: (hashes) => Effect.succeed(hashes.map(() => tools)) })
+      const closures = Layer.succeed(ClosureSource, {
+        trees: (hashes) => Effect.succeed(hashes.map(() => tools)),
+        nars: () => Effect.succeed([])
+      })
       return ProcessSandbox.layer({ ...options, cgroups: [] }).pipe(Layer.provide(closures))
     })
   )
@@ -325,7 +331,10 @@ describe("a process backend that nobody has started", () => {
   it.effect("says what it lacks", () =>
     Effect.gen(function* () {
       const options = { dataDirectory: "/nowhere", userNamespaceFd: null, subUids: null, cgroups: [] }
-      const closures = Layer.succeed(ClosureSource, { trees: () => Effect.succeed([]) })
+      const closures = Layer.succeed(ClosureSource, {
+        trees: () => Effect.succeed([]),
+        nars: () => Effect.succeed([])
+      })
       const error = yield* Effect.flip(
         Effect.scoped(Layer.build(ProcessSandbox.layer(options).pipe(Layer.provide(closures))))
       )
