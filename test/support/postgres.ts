@@ -11,9 +11,12 @@ import { fileURLToPath } from "node:url"
 import * as Database from "../../src/storage/Database.ts"
 import { Postgres } from "../../src/storage/Postgres.ts"
 
-/** PostgreSQL refuses to run as root: in a namespace of its own it is another user, who may yet read what is ours. */
+/**
+ * PostgreSQL refuses to run as root: in a namespace of its own it is another user, who may yet read what is ours. It
+ * wants one that has a name, and this one has it on every system.
+ */
 export const launch: ReadonlyArray<string> =
-  process.getuid?.() === 0 ? ["/usr/bin/unshare", "--user", "--map-user=1000", "--map-group=1000", "--"] : []
+  process.getuid?.() === 0 ? ["/usr/bin/unshare", "--user", "--map-user=65534", "--map-group=65534", "--"] : []
 
 /** What the project's set-up does too, for a suite that is run without it. */
 export const linkLibraries = Effect.sync(() => {

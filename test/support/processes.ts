@@ -8,8 +8,10 @@ import type { Options } from "../../src/sandbox/process/ProcessSandbox.ts"
 
 const root = path.resolve(import.meta.dirname, "../..")
 
-/** Static, and there wherever these tests can run at all. */
-const busybox = ["/usr/bin/busybox", "/bin/busybox"].find((file) => fs.existsSync(file)) ?? "busybox"
+/** Static. The project's own is there once it is set up, whatever the system has. */
+const busybox =
+  [path.join(root, "build/busybox"), "/usr/bin/busybox", "/bin/busybox"].find((file) => fs.existsSync(file)) ??
+  "busybox"
 
 /** A directory of its own that is removed with the scope, along with what builds have left in it. */
 export const directory = Effect.acquireRelease(
