@@ -1,6 +1,6 @@
 /** What a collector hears of a build, when the operator has said no more than where it is. */
 import { assert, describe, it } from "@effect/vitest"
-import { ConfigProvider, Effect, Layer, References } from "effect"
+import { ConfigProvider, Effect, Layer, Logger, References } from "effect"
 import * as Attributes from "../../src/telemetry/Attributes.ts"
 import * as Export from "../../src/telemetry/Export.ts"
 import * as Tracing from "../../src/telemetry/Tracing.ts"
@@ -33,7 +33,9 @@ const runWith = <A>(environment: Record<string, string>, program: Effect.Effect<
       Export.layer.pipe(
         Layer.provide(Layer.succeed(ConfigProvider.ConfigProvider, ConfigProvider.fromEnv({ env: environment })))
       )
-    )
+    ),
+    // What is logged is for the collector alone.
+    Effect.provide(Logger.layer([]))
   )
 
 const receiver = Effect.acquireRelease(
@@ -168,7 +170,7 @@ describe("telemetry", () => {
             assert.strictEqual(within._tag, "None")
           })
         )
-      ).pipe(Effect.provideService(References.MinimumLogLevel, "None"))
+      )
     )
   }
 })
