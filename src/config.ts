@@ -333,13 +333,14 @@ export const toArguments = (config: Config): ReadonlyArray<string> => {
 
 /**
  * The environment for a server that is told everything by `toArguments`: without our variables, and without npm's.
- * Node keeps compiled code with the data, which the server's user may write; it halves the time to start.
+ * Node keeps compiled code with the data, which the server's user may write; it halves the time to start. Its pool
+ * of threads is as wide as a group of NARs that are synced at once: with four, the disk waits for us.
  */
 export const serverEnvironment = ({ dataDir }: Config): Record<string, string> => {
   const kept = Object.entries(process.env).flatMap(([name, value]) =>
     value === undefined || /^(DROVER_|npm_)/.test(name) ? [] : [[name, value] as const]
   )
-  return { ...Object.fromEntries(kept), NODE_COMPILE_CACHE: path.join(dataDir, "compiled") }
+  return { ...Object.fromEntries(kept), NODE_COMPILE_CACHE: path.join(dataDir, "compiled"), UV_THREADPOOL_SIZE: "16" }
 }
 
 /** This process's surroundings. Started by npm, which changes the directory, it takes the one npm was called in. */
