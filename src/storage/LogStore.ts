@@ -99,8 +99,10 @@ const make = (directory: string): LogStore["Service"] => {
           file("reading a log", name, () => fs.open(name, "r")),
           (handle) => Effect.promise(() => handle.close().catch(() => {}))
         )
+        // Asked first: a log that has ended since then is as long as it was, one that ends meanwhile says so itself.
+        const live = growing.get(attempt)
         const size = yield* file("reading a log", name, async () => (await handle.stat()).size)
-        const state = growing.get(attempt) ?? { size, ended: true, changed: Deferred.makeUnsafe<void>() }
+        const state = live ?? { size, ended: true, changed: Deferred.makeUnsafe<void>() }
 
         const read = Effect.fnUntraced(function* (offset: number) {
           while (offset === state.size && !state.ended) yield* Deferred.await(state.changed)
