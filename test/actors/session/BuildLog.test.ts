@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Stream } from "effect"
+import { isUtf8 } from "node:buffer"
 import type { Heard } from "../../../src/actors/build/Builds.ts"
 import * as BuildLog from "../../../src/actors/session/BuildLog.ts"
 import * as Peer from "../../../src/actors/session/Peer.ts"
@@ -13,7 +14,15 @@ const log = (text: string | Uint8Array): Heard => ({
   bytes: typeof text === "string" ? new TextEncoder().encode(text) : text
 })
 const service = (line: string): Heard => ({ _tag: "Service", line })
-const text = (bytes: Uint8Array | bigint | undefined) => new TextDecoder().decode(bytes as Uint8Array)
+/** Bytes that are no text stand as their hex. */
+const text = (bytes: Uint8Array | bigint | undefined) => {
+  if (!(bytes instanceof Uint8Array)) return `${bytes}`
+  return isUtf8(bytes)
+    ? new TextDecoder().decode(bytes)
+    : Buffer.from(bytes)
+        .toString("latin1")
+        .replace(/[^ -~]/g, (byte) => `<${byte.charCodeAt(0).toString(16)}>`)
+}
 
 /** What a client of this version is told, a line for each message. */
 const told = Effect.fnUntraced(function* (version: number, heard: ReadonlyArray<Heard>) {
@@ -58,9 +67,10 @@ describe("what a client hears of a build", () => {
 
   it.effect("is text for Nix 2.3, which breaks on bytes that are none", () =>
     Effect.gen(function* () {
-      const bytes = Uint8Array.of(0x61, 0xff, 0x0a)
+      const bytes = log(Uint8Array.of(0x61, 0xff, 0x0a))
 
-      assert.deepStrictEqual(yield* told(0x0115, [log(bytes)]), ["buildLogLine a\ufffd"])
+      assert.deepStrictEqual(yield* told(0x0115, [bytes]), ["buildLogLine a\ufffd"])
+      assert.deepStrictEqual(yield* told(0x0116, [bytes]), ["buildLogLine a<ff>"])
     })
   )
 

@@ -151,39 +151,58 @@ layer(SessionServices, { excludeTestServices: true, timeout: "1 minute" })("an u
     })
   )
 
+  /** What reaches the store of so many paths, and in which order. */
+  const orderOf = Effect.fnUntraced(function* (paths: ReadonlyArray<StorePath.StorePath>) {
+    const { view } = yield* freshAccount
+    const order: Array<string> = []
+    const nars = yield* NarStore
+    const views = yield* ViewRepository
+    const bytes = narOf("ordered")
+    yield* Effect.scoped(
+      Effect.gen(function* () {
+        const upload = yield* Upload.make(view)
+        for (const path of paths) yield* upload.receive(infoOf(path, bytes), Source.fromChunks([bytes]))
+        yield* upload.commit
+      })
+    ).pipe(
+      Effect.provideService(NarStore, {
+        ...nars,
+        commit: (group) => Effect.tap(nars.commit(group), () => Effect.sync(() => order.push(`commit ${group.length}`)))
+      }),
+      Effect.provideService(ViewRepository, {
+        ...views,
+        add: (view, group) =>
+          Effect.andThen(
+            Effect.sync(() => order.push(`add ${group.length}`)),
+            views.add(view, group)
+          )
+      })
+    )
+    return order
+  })
+
   it.effect("makes the NARs durable before it registers what they are", () =>
     Effect.gen(function* () {
-      const { view } = yield* freshAccount
-      const order: Array<string> = []
-      const nars = yield* NarStore
-      const views = yield* ViewRepository
-      const bytes = narOf("ordered")
+      assert.deepStrictEqual(yield* orderOf([newPath("x"), newPath("x")]), ["commit 2", "add 2"])
+    })
+  )
 
-      yield* Effect.scoped(
-        Effect.gen(function* () {
-          const upload = yield* Upload.make(view)
-          for (let index = 0; index < 3; index++) {
-            yield* upload.receive(infoOf(newPath("x"), bytes), Source.fromChunks([bytes]))
-          }
-          yield* upload.commit
-        })
-      ).pipe(
-        Effect.provideService(NarStore, {
-          ...nars,
-          commit: (group) =>
-            Effect.tap(nars.commit(group), () => Effect.sync(() => order.push(`commit ${group.length}`)))
-        }),
-        Effect.provideService(ViewRepository, {
-          ...views,
-          add: (view, group) =>
-            Effect.andThen(
-              Effect.sync(() => order.push(`add ${group.length}`)),
-              views.add(view, group)
-            )
-        })
+  it.effect("keeps a path that comes twice once", () =>
+    Effect.gen(function* () {
+      const path = newPath("x")
+
+      assert.deepStrictEqual(yield* orderOf([path, newPath("y"), path]), ["commit 2", "add 2"])
+    })
+  )
+
+  it.effect("is committed in groups when it is large", () =>
+    Effect.gen(function* () {
+      const order = yield* orderOf(Array.from({ length: 1100 }, () => newPath("x")))
+
+      assert.deepStrictEqual(
+        order.filter((step) => step.startsWith("add")),
+        ["add 500", "add 500", "add 100"]
       )
-
-      assert.deepStrictEqual(order, ["commit 3", "add 3"])
     })
   )
 })
