@@ -8,24 +8,23 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <net/if.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "channel.h"
+#include "group.h"
+#include "loopback.h"
 #include "resources.h"
 #include "seccomp.h"
 
@@ -54,17 +53,6 @@ static void need(int failed, const char *call)
 {
 	if (failed)
 		give_up(call, 0);
-}
-
-static void raise_loopback(void)
-{
-	struct ifreq request = { .ifr_name = "lo" };
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	need(fd < 0, "socket");
-	request.ifr_flags = IFF_UP | IFF_LOOPBACK | IFF_RUNNING;
-	need(ioctl(fd, SIOCSIFFLAGS, &request), "raising lo");
-	close(fd);
 }
 
 static void enter_root(void)
@@ -120,7 +108,7 @@ static _Noreturn void child(const struct job *job, const struct terminal *termin
 
 	need(read(go, &byte, 1) != 1, "waiting for the user map");
 	if (!(job->flags & RUN_NETWORK))
-		raise_loopback();
+		need(loopback_raise(), "raising lo");
 	need(sethostname(job->hostname, strlen(job->hostname)), "sethostname");
 	need(setdomainname("(none)", 6), "setdomainname");
 	enter_root();
@@ -171,6 +159,7 @@ struct builder builder_start(const struct job *job, const struct terminal *termi
 	write_map(builder.pid, "setgroups", "deny");
 	write_map(builder.pid, "uid_map", BUILDER_UID " 1 1");
 	write_map(builder.pid, "gid_map", BUILDER_GID " 1 1");
+	group_take(builder.pid);
 	if (write(go[1], "", 1) != 1)
 		fail("write", "the builder's start");
 	close(go[0]);

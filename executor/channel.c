@@ -7,12 +7,17 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { HEADER = 5 };
+enum { HEADER = 5, BEAT_MILLISECONDS = 1000 };
 
 static int channel = CHANNEL;
 static uint8_t incoming[FRAME_MAX + 1];
+static void (*ending)(int status);
+
+/* Milliseconds on the kernel's clock; 0: no signs of life. */
+static int64_t next_beat;
 
 void channel_open(int fd)
 {
@@ -24,15 +29,61 @@ int channel_fd(void)
 	return channel;
 }
 
+void channel_of_machine(int fd, void (*end)(int status))
+{
+	channel = fd;
+	ending = end;
+}
+
+_Noreturn void channel_end(int status)
+{
+	if (ending)
+		ending(status);
+	_exit(status);
+}
+
+static int64_t milliseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+void channel_beat(void)
+{
+	next_beat = milliseconds() + BEAT_MILLISECONDS;
+}
+
+int channel_poll(struct pollfd *events, nfds_t count)
+{
+	for (;;) {
+		int64_t left = next_beat ? next_beat - milliseconds() : -1;
+		int ready;
+
+		if (next_beat && left <= 0) {
+			channel_write(FRAME_HEARTBEAT, NULL, 0);
+			channel_beat();
+			continue;
+		}
+		ready = poll(events, count, (int)left);
+		if (ready > 0 || (ready < 0 && errno != EINTR))
+			return ready;
+	}
+}
+
 static void read_whole(uint8_t *to, size_t length)
 {
 	while (length > 0) {
-		ssize_t count = read(channel, to, length);
+		struct pollfd more = { .fd = channel, .events = POLLIN };
+		ssize_t count;
 
+		channel_poll(&more, 1);
+		count = read(channel, to, length);
 		if (count < 0 && errno == EINTR)
 			continue;
 		if (count <= 0)
-			_exit(0);
+			channel_end(0);
 		to += count;
 		length -= (size_t)count;
 	}
@@ -51,6 +102,8 @@ struct frame channel_read(void)
 		fail_with("reading a frame", "longer than 1 MiB");
 	read_whole(incoming, frame.length);
 	incoming[frame.length] = 0;
+	if (frame.type == FRAME_QUIT)
+		channel_end(0);
 	return frame;
 }
 
@@ -67,7 +120,7 @@ void channel_write(enum frame_type type, const void *payload, size_t length)
 		if (count < 0 && errno == EINTR)
 			continue;
 		if (count < 0)
-			_exit(1);
+			channel_end(1);
 		while (left > 0 && (size_t)count >= part->iov_len) {
 			count -= (ssize_t)part->iov_len;
 			part++;
@@ -80,20 +133,25 @@ void channel_write(enum frame_type type, const void *payload, size_t length)
 	}
 }
 
+static _Noreturn void tell_and_end(const char *text, int length)
+{
+	if (channel < 0)
+		dprintf(STDERR_FILENO, "drover: %s\n", text);
+	else
+		channel_write(FRAME_FAILED, text, (size_t)length);
+	channel_end(1);
+}
+
 _Noreturn void fail(const char *call, const char *about)
 {
 	char text[1024];
-	int length = snprintf(text, sizeof(text), "%s: %.700s: %s", call, about, strerror(errno));
 
-	channel_write(FRAME_FAILED, text, (size_t)length);
-	_exit(1);
+	tell_and_end(text, snprintf(text, sizeof(text), "%s: %.700s: %s", call, about, strerror(errno)));
 }
 
 _Noreturn void fail_with(const char *what, const char *about)
 {
 	char text[1024];
-	int length = snprintf(text, sizeof(text), "%s: %.900s", what, about);
 
-	channel_write(FRAME_FAILED, text, (size_t)length);
-	_exit(1);
+	tell_and_end(text, snprintf(text, sizeof(text), "%s: %.900s", what, about));
 }

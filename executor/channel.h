@@ -5,16 +5,20 @@
  * src/sandbox/executor/Frame.ts declares the same, and has the order in which each side speaks:
  *
  *   executor  READY
+ *   host      CLOCK, SEED             to a machine of the build's own, and to no other
  *   host      PROGRAM, ARGUMENT*, VARIABLE*, (BUILD_FILE | ETC_FILE, FILE_DATA*)*, OUTPUT*, RUN
  *   executor  LOG*, EXITED
  *   host      SEND                    any number of times, each answered before the next by
  *   executor  NAR_DATA*, NAR_END | NAR_REFUSED
+ *   host      QUIT
  *
- * At any time the executor may say FAILED and end, and the host may close the channel, which ends everything.
+ * At any time after READY an executor in a machine of its own says HEARTBEAT, every second; any may say FAILED and end.
+ * The host may close the channel, which ends everything.
  */
 #ifndef CHANNEL_H
 #define CHANNEL_H
 
+#include <poll.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +38,9 @@ enum frame_type {
 	FRAME_OUTPUT,		/* base name of a declared output */
 	FRAME_RUN,		/* u32 flags, u32 most processes, host name: all is told, begin */
 	FRAME_SEND,		/* base name of the output to send */
+	FRAME_CLOCK,		/* u64 nanoseconds since 1970 */
+	FRAME_SEED,		/* 32 bytes of chance */
+	FRAME_QUIT,		/* end */
 	/* from the executor */
 	FRAME_READY = 0x81,	/* u32 version of the protocol */
 	FRAME_LOG,		/* what the builder wrote to its terminal */
@@ -42,9 +49,10 @@ enum frame_type {
 	FRAME_NAR_END,
 	FRAME_NAR_REFUSED,	/* u8 enum refusal, path below the store directory */
 	FRAME_FAILED,		/* call: what it was about: error */
+	FRAME_HEARTBEAT,
 };
 
-enum { PROTOCOL_VERSION = 1 };
+enum { PROTOCOL_VERSION = 2 };
 
 /* Of FRAME_RUN. */
 enum {
@@ -72,7 +80,22 @@ struct frame {
 void channel_open(int fd);
 int channel_fd(void);
 
-/* Waits for a frame. When the host has gone there is nothing left to do, and the process ends. */
+/*
+ * Uses the descriptor of a machine's port. Who ends then ends the machine: `end` is called, with 0 if it is by the
+ * host's wish. Without a descriptor, -1, failures go to the console.
+ */
+void channel_of_machine(int fd, void (*end)(int status));
+
+/* From now on a sign of life every second, whenever we wait. */
+void channel_beat(void);
+
+/* As poll, without a limit of time. */
+int channel_poll(struct pollfd *events, nfds_t count);
+
+/* Ends this process, or its machine. */
+_Noreturn void channel_end(int status);
+
+/* Waits for a frame. When the host has gone, or says QUIT, there is nothing left to do, and the process ends. */
 struct frame channel_read(void);
 void channel_write(enum frame_type type, const void *payload, size_t length);
 

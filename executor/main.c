@@ -1,8 +1,8 @@
 /*
  * The executor: makes the sandbox of Nix, runs one builder in it, and hands over its log and its outputs.
  *
- * It is PID 1 of a pid namespace, so that its end is the end of all that it started, and root of a user namespace in
- * which the builder is somebody else. It decides nothing: argv, environment, files and limits are told by the host,
+ * It is PID 1 of a machine, or of a pid namespace, so that its end is the end of all that it started, and root there,
+ * while the builder is somebody else. It decides nothing: argv, environment, files and limits are told by the host,
  * which also judges how the builder ended. What it needs to find where it starts stands in sandbox.h, what is said to
  * the host and when in channel.h.
  */
@@ -22,6 +22,7 @@
 #include "channel.h"
 #include "job.h"
 #include "nar.h"
+#include "pid1.h"
 #include "resources.h"
 #include "sandbox.h"
 
@@ -83,10 +84,10 @@ static struct exited await(const struct builder *builder, int master)
 	if (events[2].fd < 0)
 		fail("pidfd_open", "the builder");
 	for (;;) {
-		if (poll(events, 3, -1) < 0 && errno != EINTR)
+		if (channel_poll(events, 3) < 0)
 			fail("poll", "the builder");
 		if (events[1].revents)
-			_exit(0);
+			channel_end(0);
 		if (events[0].revents && !forward_log(master))
 			break;
 		if (events[2].revents && !events[0].revents)
@@ -125,13 +126,17 @@ static void send_outputs(const struct job *job, int store)
 int main(int count, char **words)
 {
 	const uint8_t version[4] = { PROTOCOL_VERSION };
+	/* What the kernel calls its first program. */
+	const int is_machine = !strcmp(words[0], "/init");
 	static struct job job;
 	struct terminal terminal;
 	struct builder builder;
 	struct exited exited;
 	int store;
 
-	if (count > 1)
+	if (is_machine)
+		pid1_start();
+	else if (count > 1)
 		channel_open(atoi(words[1]));
 	fcntl(channel_fd(), F_SETFD, FD_CLOEXEC);
 	/* Executed by descriptor, it would be called by its number. */
@@ -141,6 +146,10 @@ int main(int count, char **words)
 	store = open_directory(STORE);
 	sandbox_prepare();
 	channel_write(FRAME_READY, version, sizeof(version));
+	if (is_machine) {
+		channel_beat();
+		pid1_greet();
+	}
 	job_receive(&job, open_directory(BUILD_DIRECTORY), open_directory(ETC_DIRECTORY));
 	sandbox_mount(&job);
 	terminal = sandbox_terminal();

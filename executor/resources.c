@@ -1,5 +1,5 @@
 /*
- * Resource limits and measures, as far as they need no cgroup: the host, which owns that, adds its own.
+ * Resource limits and measures. Those of a cgroup come from the machine's own; where there is none, the host adds its.
  */
 #include "resources.h"
 
@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include "channel.h"
+#include "group.h"
 #include "sandbox.h"
 
 /* As a daemon gets them from its init; a builder may raise the soft one. */
@@ -40,7 +41,7 @@ static uint64_t microseconds(struct timeval time)
 struct exited resources_used(int status, int not_started, const struct rusage *usage)
 {
 	struct statvfs scratch;
-	struct exited exited = { 0 };
+	struct exited exited = { .memory_peak_bytes = UNKNOWN, .oom_kills = UNKNOWN };
 
 	if (statvfs(BUILD_DIRECTORY, &scratch))
 		fail("statvfs", BUILD_DIRECTORY);
@@ -51,5 +52,6 @@ struct exited resources_used(int status, int not_started, const struct rusage *u
 	exited.resident_bytes_max = (uint64_t)usage->ru_maxrss * 1024;
 	exited.scratch_bytes_free = (uint64_t)scratch.f_bavail * scratch.f_frsize;
 	exited.scratch_inodes_free = scratch.f_favail;
+	group_count(&exited);
 	return exited;
 }

@@ -8,6 +8,9 @@
 /* Limits of the builder and all its processes, before it is cloned. */
 void resources_limit(uint32_t processes_max);
 
+/* For what nobody counts. */
+#define UNKNOWN UINT64_MAX
+
 enum exit_kind { EXITED, SIGNALLED, NOT_STARTED };
 
 /* Payload of FRAME_EXITED, little-endian. */
@@ -19,6 +22,8 @@ struct __attribute__((packed)) exited {
 	uint64_t resident_bytes_max;	/* of the largest process */
 	uint64_t scratch_bytes_free;
 	uint64_t scratch_inodes_free;
+	uint64_t memory_peak_bytes;	/* of the whole build */
+	uint64_t oom_kills;		/* of its processes */
 };
 
 struct exited resources_used(int status, int not_started, const struct rusage *usage);

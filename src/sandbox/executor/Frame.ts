@@ -5,12 +5,15 @@
  * `executor/channel.h` declares the same. The order, of which `expected` is the executor's half:
  *
  *     executor  Ready
+ *     host      Clock, Seed             to a machine of the build's own, and to no other
  *     host      Program, Argument*, Variable*, (BuildFile | EtcFile, FileData*)*, Output*, Run
  *     executor  Log*, Exited
  *     host      Send                    any number of times, each answered before the next by
  *     executor  NarData*, NarEnd | NarRefused
+ *     host      Quit
  *
- * At any time the executor may say Failed and end, and the host may close the channel, which ends everything.
+ * At any time after Ready an executor in a machine of its own says Heartbeat, every second; any may say Failed and end.
+ * The host may close the channel, which ends everything.
  *
  * An executor is believed in nothing: in a VM, whoever got out of the builder's sandbox speaks in its place.
  */
@@ -23,7 +26,7 @@ export const payloadBytesMax = 1024 * 1024
 export const headerBytes = 5
 
 /** Both sides are of one build, so there is one version at a time. */
-export const version = 1
+export const version = 2
 
 const hostTypes = {
   Program: 1,
@@ -34,7 +37,10 @@ const hostTypes = {
   FileData: 6,
   Output: 7,
   Run: 8,
-  Send: 9
+  Send: 9,
+  Clock: 10,
+  Seed: 11,
+  Quit: 12
 } as const
 
 const executorTags: ReadonlyMap<number, FromExecutor["_tag"]> = new Map([
@@ -44,7 +50,8 @@ const executorTags: ReadonlyMap<number, FromExecutor["_tag"]> = new Map([
   [0x84, "NarData"],
   [0x85, "NarEnd"],
   [0x86, "NarRefused"],
-  [0x87, "Failed"]
+  [0x87, "Failed"],
+  [0x88, "Heartbeat"]
 ])
 
 /** Bits of Run. */
@@ -69,6 +76,9 @@ export interface Exited {
   /** What was left where the build may write, after it had ended. */
   readonly scratchBytesFree: number
   readonly scratchInodesFree: number
+  /** Of the whole build, and how many of its processes were killed at its limit; null where the executor cannot tell. */
+  readonly memoryPeakBytes: number | null
+  readonly oomKills: number | null
   /** For each declared output, in order, whether it is there. */
   readonly present: ReadonlyArray<boolean>
 }
@@ -81,11 +91,15 @@ export type FromExecutor =
   | { readonly _tag: "NarEnd" }
   | { readonly _tag: "NarRefused"; readonly reason: Refusal; readonly path: string }
   | { readonly _tag: "Failed"; readonly detail: string }
+  | { readonly _tag: "Heartbeat" }
 
 /** What the host waits for. */
 export type State = "Starting" | "Running" | "Ended" | "Sending"
 
-/** Which frames the executor may send in each state, and the state that follows. `Failed` may come at any time. */
+/**
+ * Which frames the executor may send in each state, and the state that follows. `Failed` may come at any time, and
+ * `Heartbeat` at any after the first frame.
+ */
 export const expected: { readonly [S in State]: { readonly [T in FromExecutor["_tag"]]?: State } } = {
   Starting: { Ready: "Ended" },
   Running: { Log: "Running", Exited: "Ended" },
@@ -146,6 +160,21 @@ const run = ({ hostname, linux32, network, kvm, processesMax }: Job): Uint8Array
 /** Asks for the output of that base name. */
 export const send = (baseName: string): Uint8Array => frame("Send", text(baseName))
 
+/** Sets the clock of a machine of the build's own. */
+export const clock = (nanosecondsSinceEpoch: bigint): Uint8Array => {
+  const payload = new Uint8Array(8)
+  new DataView(payload.buffer).setBigUint64(0, nanosecondsSinceEpoch, true)
+  return frame("Clock", payload)
+}
+
+/** As many bytes of chance as a machine of the build's own starts with, so that no two draw the same numbers. */
+export const seedBytes = 32
+
+export const seed = (chance: Uint8Array): Uint8Array => frame("Seed", chance)
+
+/** Ends an executor, and with it the machine that is its own. */
+export const quit: Uint8Array = frame("Quit", new Uint8Array(0))
+
 // -----------------------------------------------------------------------------
 // from the executor
 // -----------------------------------------------------------------------------
@@ -175,6 +204,7 @@ export const decode = ({ type }: Header, payload: Uint8Array, outputs: number): 
     case "NarData":
       return { _tag: tag, bytes: payload }
     case "NarEnd":
+    case "Heartbeat":
       return payload.length === 0 ? { _tag: tag } : wrongLength(tag, payload)
     case "Exited":
       return exited(payload, outputs)
@@ -189,7 +219,10 @@ export const decode = ({ type }: Header, payload: Uint8Array, outputs: number): 
   }
 }
 
-const exitedBytes = 42
+const exitedBytes = 58
+
+/** What the executor says of a measure that it cannot take. */
+const unknown = 2n ** 64n - 1n
 
 const exited = (payload: Uint8Array, outputs: number): Exited | WireError => {
   const kind = exitKinds[payload[0] ?? exitKinds.length]
@@ -200,7 +233,9 @@ const exited = (payload: Uint8Array, outputs: number): Exited | WireError => {
   }
   const numbers = view(payload)
   // What does not fit is measured wrong, by whoever got hold of the executor; it is only shown.
-  const number = (index: number) => Math.min(Number(numbers.getBigUint64(2 + 8 * index, true)), Number.MAX_SAFE_INTEGER)
+  const at = (index: number) => numbers.getBigUint64(2 + 8 * index, true)
+  const number = (index: number) => Math.min(Number(at(index)), Number.MAX_SAFE_INTEGER)
+  const measure = (index: number) => (at(index) === unknown ? null : number(index))
   return {
     _tag: "Exited",
     kind,
@@ -210,6 +245,8 @@ const exited = (payload: Uint8Array, outputs: number): Exited | WireError => {
     residentBytesMax: number(2),
     scratchBytesFree: number(3),
     scratchInodesFree: number(4),
+    memoryPeakBytes: measure(5),
+    oomKills: measure(6),
     present: [...presence].map((byte) => byte === 1)
   }
 }

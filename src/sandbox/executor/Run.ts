@@ -20,7 +20,11 @@ const failed = (operation: string, detail: string) => new SandboxError({ operati
 /** What a backend knows beside what the executor says. */
 export interface Backstage {
   /** How the builder ended, from what the executor saw. */
-  readonly judge: (exited: Frame.Exited) => Effect.Effect<Omit<Ended, "outputs">>
+  readonly judge: (exited: Frame.Exited) => Effect.Effect<Omit<Ended, "outputs">, SandboxError>
+  /** Frames that go before the job, made once the executor is ready. */
+  readonly greeting?: Effect.Effect<ReadonlyArray<Uint8Array>>
+  /** The executor has said that it lives. Heard only while somebody reads what else it says. */
+  readonly beat?: Effect.Effect<void>
   /** The executor is gone. How the builder ended, if that is known even so; else fails with the reason. */
   readonly lost: (error: SandboxError) => Effect.Effect<Omit<Ended, "outputs">, SandboxError>
 }
@@ -33,13 +37,21 @@ export const start = Effect.fnUntraced(function* (
   let state: Frame.State = "Starting"
   const ended = yield* Deferred.make<Ended, SandboxError>()
 
-  /** The next frame, which has to be one that is expected now. */
-  const next = Effect.gen(function* () {
+  const heard = Effect.gen(function* () {
     const header = Frame.header(yield* Source.take(channel.input, Frame.headerBytes))
     if (header instanceof WireError) return yield* header
     const payload = yield* Source.take(channel.input, header.length)
     const frame = Frame.decode(header, payload, job.outputs.length)
-    if (frame instanceof WireError) return yield* frame
+    return frame instanceof WireError ? yield* frame : frame
+  })
+
+  /** The next frame that is more than a sign of life, which has to be one that is expected now. */
+  const next = Effect.gen(function* () {
+    let frame = yield* heard
+    while (frame._tag === "Heartbeat" && state !== "Starting") {
+      yield* backstage.beat ?? Effect.void
+      frame = yield* heard
+    }
     if (frame._tag === "Failed") return yield* failed("making the sandbox", frame.detail)
     const following: Frame.State | undefined = Frame.expected[state][frame._tag]
     if (following === undefined) {
@@ -57,6 +69,8 @@ export const start = Effect.fnUntraced(function* (
   if (ready._tag !== "Ready" || ready.version !== Frame.version) {
     return yield* failed("listening to the executor", "expected one of this version, found another")
   }
+  const greeting = yield* backstage.greeting ?? Effect.succeed([])
+  yield* explained(Effect.forEach(greeting, channel.write, { discard: true }))
   yield* explained(Effect.forEach(frames(job), (frame) => Effect.flatMap(frame, channel.write), { discard: true }))
   state = "Running"
 
@@ -99,7 +113,7 @@ function* frames(job: Job): Generator<Effect.Effect<Uint8Array, SandboxError>> {
   }
 }
 
-const summary = (job: Job, exited: Frame.Exited, { judge }: Backstage): Effect.Effect<Ended> =>
+const summary = (job: Job, exited: Frame.Exited, { judge }: Backstage): Effect.Effect<Ended, SandboxError> =>
   Effect.map(judge(exited), (judged) => ({
     ...judged,
     outputs: job.outputs.filter((_, index) => exited.present[index] === true).map(({ name }) => name)

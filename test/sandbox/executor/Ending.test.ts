@@ -11,6 +11,8 @@ const seen = (kind: Exited["kind"], value: number, more: Partial<Exited> = {}): 
   residentBytesMax: 0,
   scratchBytesFree: 2 ** 40,
   scratchInodesFree: 1000,
+  memoryPeakBytes: null,
+  oomKills: null,
   present: [],
   ...more
 })

@@ -39,8 +39,8 @@ describe("a frame", () => {
     )
     const fromExecutor = numbers.filter((number) => number > 0x80)
 
-    assert.deepStrictEqual(numbers.slice(0, 9), [1, 2, 3, 4, 5, 6, 7, 8, 9])
-    assert.deepStrictEqual(fromExecutor, [0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87])
+    assert.deepStrictEqual(numbers.slice(0, 12), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
+    assert.deepStrictEqual(fromExecutor, [0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88])
     for (const type of fromExecutor) {
       const found = decode(frame(type, new Uint8Array([1])))
       if (found instanceof WireError) assert.notInclude(found.message, "type")
@@ -68,6 +68,17 @@ describe("a frame", () => {
     assert.deepStrictEqual(frames.at(-1), { type: 8, text: "\0\0\0\0\0\x40\0\0localhost" })
   })
 
+  it("tells the time and chance to a machine", () => {
+    const chance = new Uint8Array(Frame.seedBytes).fill(7)
+    const frames = split(Buffer.concat([Frame.clock(2n ** 40n + 1n), Frame.seed(chance), Frame.quit]))
+
+    assert.deepStrictEqual(frames, [
+      { type: 10, text: "\x01\0\0\0\0\x01\0\0" },
+      { type: 11, text: "\x07".repeat(32) },
+      { type: 12, text: "" }
+    ])
+  })
+
   it("is refused where it says that it is longer than any", () => {
     const header = Buffer.from([0x82, 1, 0, 0x10, 0])
     assert.instanceOf(Frame.header(header), WireError)
@@ -76,12 +87,14 @@ describe("a frame", () => {
   })
 
   it("says how the builder ended, and which outputs are there", () => {
-    const payload = Buffer.alloc(42 + 2)
+    const payload = Buffer.alloc(58 + 2)
     payload[0] = 1
     payload[1] = 9
     payload.writeBigUInt64LE(1234n, 2)
     payload.writeBigUInt64LE(2n ** 64n - 1n, 2 + 4 * 8)
-    payload[43] = 1
+    payload.writeBigUInt64LE(2n ** 64n - 1n, 2 + 5 * 8)
+    payload.writeBigUInt64LE(3n, 2 + 6 * 8)
+    payload[59] = 1
 
     const exited = decode(frame(0x83, payload), 2)
     assert.deepStrictEqual(exited, {
@@ -93,11 +106,13 @@ describe("a frame", () => {
       residentBytesMax: 0,
       scratchBytesFree: 0,
       scratchInodesFree: Number.MAX_SAFE_INTEGER,
+      memoryPeakBytes: null,
+      oomKills: 3,
       present: [false, true]
     })
     assert.instanceOf(decode(frame(0x83, payload), 3), WireError)
     assert.instanceOf(decode(frame(0x83, payload.with(0, 3)), 2), WireError)
-    assert.instanceOf(decode(frame(0x83, payload.with(43, 2)), 2), WireError)
+    assert.instanceOf(decode(frame(0x83, payload.with(59, 2)), 2), WireError)
   })
 
   it.prop(

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import * as Source from "../../../src/protocol/wire/Source.ts"
+import * as Frame from "../../../src/sandbox/executor/Frame.ts"
 import * as Run from "../../../src/sandbox/executor/Run.ts"
 import type { SandboxError } from "../../../src/sandbox/SandboxError.ts"
 import * as sandbox from "../../support/sandbox.ts"
@@ -11,12 +12,13 @@ const frame = (type: number, ...payload: ReadonlyArray<number>) => {
   header.writeUInt32LE(payload.length, 1)
   return Buffer.concat([header, Buffer.from(payload)])
 }
-const ready = frame(0x81, 1, 0, 0, 0)
+const ready = frame(0x81, 2, 0, 0, 0)
 const log = (text: string) => frame(0x82, ...Buffer.from(text))
-const exited = frame(0x83, ...Array.from({ length: 42 }, () => 0), 1)
+const exited = frame(0x83, ...Array.from({ length: 58 }, () => 0), 1)
 const narData = (text: string) => frame(0x84, ...Buffer.from(text))
 const narEnd = frame(0x85)
 const refused = (reason: number, path: string) => frame(0x86, reason, ...Buffer.from(path))
+const heartbeat = frame(0x88)
 const failed = frame(0x87, ...Buffer.from("mount: proc: Operation not permitted"))
 
 const backstage: Run.Backstage = {
@@ -28,14 +30,15 @@ const backstage: Run.Backstage = {
   lost: Effect.fail
 }
 
-/** A run with an executor that says these bytes, in pieces of `size`, and listens to nothing. */
-const against = (frames: ReadonlyArray<Uint8Array>, size = 7) => {
+/** A run with an executor that says these bytes, in pieces of seven, and listens to nothing. */
+const against = (frames: ReadonlyArray<Uint8Array>, more: Partial<Run.Backstage> = {}) => {
+  const size = 7
   const bytes = Buffer.concat(frames)
   const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) =>
     bytes.subarray(index * size, (index + 1) * size)
   )
   const channel = { input: Source.fromChunks(pieces), write: () => Effect.void }
-  return Run.start(channel, sandbox.job({ script: "true" }), backstage)
+  return Run.start(channel, sandbox.job({ script: "true" }), { ...backstage, ...more })
 }
 
 const text = Effect.fnUntraced(function* <E>(source: Source.Source<E>) {
@@ -60,6 +63,33 @@ describe("a run of an executor", () => {
     })
   )
 
+  it.effect("hears that the executor lives, whatever else it says", () =>
+    Effect.gen(function* () {
+      let beats = 0
+      const beat = Effect.sync(() => void beats++)
+      const said = [ready, heartbeat, log("one"), heartbeat, exited, heartbeat, narData("nar"), heartbeat, narEnd]
+      const running = yield* against(said, { beat })
+      yield* Stream.runDrain(running.log)
+
+      assert.strictEqual(yield* text(yield* running.output("out")), "nar")
+      assert.strictEqual(beats, 4)
+    })
+  )
+
+  it.effect("greets before it tells the job, once the executor is ready", () =>
+    Effect.gen(function* () {
+      const written: Array<number> = []
+      const channel = {
+        input: Source.fromChunks([ready]),
+        write: (bytes: Uint8Array) => Effect.sync(() => void written.push(bytes[0]!))
+      }
+      const greeting = Effect.sync(() => [Frame.clock(1n), Frame.seed(new Uint8Array(Frame.seedBytes))])
+      yield* Run.start(channel, sandbox.job({ script: "true" }), { ...backstage, greeting })
+
+      assert.deepStrictEqual(written.slice(0, 3), [10, 11, 1])
+    })
+  )
+
   it.effect("tells a refused output from a broken run", () =>
     Effect.gen(function* () {
       const path = sandbox.outputPath("out")
@@ -73,7 +103,8 @@ describe("a run of an executor", () => {
 
   for (const [what, frames] of [
     ["fails before it has begun", [failed]],
-    ["is of another version", [frame(0x81, 2, 0, 0, 0), exited]],
+    ["is of another version", [frame(0x81, 1, 0, 0, 0), exited]],
+    ["lives before it is ready", [heartbeat, ready, exited]],
     ["logs before it is ready", [log("early"), ready, exited]],
     ["is ready twice", [ready, ready, exited]],
     ["sends an output that nobody asked for", [ready, narData("x"), exited]],

@@ -1,0 +1,8 @@
+/* The drivers that the kernel leaves to be loaded. */
+#ifndef MODULES_H
+#define MODULES_H
+
+/* Loads what `modules/order` in that directory names, in that order, and removes the files: they are memory. */
+void modules_load(int initramfs);
+
+#endif

@@ -1,0 +1,21 @@
+/*
+ * The executor as the first process of a machine: everything between the kernel and the sandbox.
+ *
+ * The initramfs has, beside the executor as /init, what the composer (bootstrap/guest/) put there:
+ *
+ *   /sh              a static shell
+ *   /modules/order   names of the files beside it, a line each, in the order in which the kernel takes them
+ *
+ * The machine has a virtio-serial port `drover.0`, which is the channel, and two disks, known by their serial:
+ * `store`, an EROFS with the inputs in its root directory, and `scratch`, an empty ext4.
+ */
+#ifndef PID1_H
+#define PID1_H
+
+/* Makes of the bare machine what sandbox.h wants to be started in, and opens the channel. */
+void pid1_start(void);
+
+/* Receives what a machine starts without: the time, and chance. */
+void pid1_greet(void);
+
+#endif
