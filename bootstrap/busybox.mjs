@@ -20,18 +20,19 @@ const isStatic = (file) => {
 /** The system's own, where it is static. */
 const installed = () => ["/usr/bin/busybox", "/bin/busybox"].find((file) => existsSync(file) && isStatic(file)) ?? null
 
+/** The one in the unpacked package `busybox-static`, of whichever architecture. */
+export const findStatic = (dir) =>
+  ["bin/busybox", "usr/bin/busybox"]
+    .map((file) => path.join(dir, file))
+    .find((file) => existsSync(file) && isStatic(file)) ??
+  refuse("expected a static busybox in the package busybox-static, found none")
+
 export const busybox = {
   name: "the sandbox's shell",
   isDone,
   fetches: () => (isDone() || installed() !== null ? [] : ["busybox-static"]),
   run: async () => {
-    const unpacked = async () => {
-      const dir = await unpack("busybox-static")
-      return ["bin/busybox", "usr/bin/busybox"].map((file) => path.join(dir, file)).find((file) => existsSync(file))
-    }
-    const source = installed() ?? (await unpacked())
-    if (source === undefined || !isStatic(source))
-      refuse("expected a static busybox in the package busybox-static, found none")
+    const source = installed() ?? findStatic(await unpack("busybox-static"))
     copyFileSync(source, `${target}.part`)
     chmodSync(`${target}.part`, 0o755)
     renameSync(`${target}.part`, target)

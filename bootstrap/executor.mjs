@@ -13,7 +13,7 @@ const directories = ["launcher", "starter"]
 const mark = path.join(build, "executor.sha256")
 
 /** Of everything that the programs are made from. Compilers come and go, so without them. */
-const hash = () => {
+export const sourceHash = () => {
   const sum = createHash("sha256")
   const files = ["", ...directories].flatMap((dir) =>
     readdirSync(path.join(sources, dir)).map((name) => path.join(dir, name))
@@ -30,9 +30,9 @@ export const executor = {
   isDone: () =>
     existsSync(mark) &&
     ["executor", ...directories].every((program) => existsSync(path.join(build, program))) &&
-    readFileSync(mark, "utf8") === hash(),
+    readFileSync(mark, "utf8") === sourceHash(),
   run: async () => {
-    const made = hash()
+    const made = sourceHash()
     // Paths relative to the project: make takes a space in a path for the end of it.
     await run(["make", "-C", "executor", "OUT=../build"], { cwd: root, log: "executor" })
     writeFileSync(mark, made)

@@ -70,15 +70,18 @@ const withoutServices = async (install) => {
   }
 }
 
-/** Fetches a package and unpacks it into `build/debian/NAME`, whose path it gives. */
-export const unpack = async (name) => {
-  const target = path.join(build, "debian", name)
+/**
+ * Fetches a package and unpacks it into `build/debian/PLACE`, whose path it gives. `options` are apt's: a package of
+ * another architecture comes by a state of its own.
+ */
+export const unpack = async (name, { options = [], place = name } = {}) => {
+  const target = path.join(build, "debian", place)
   const work = `${target}.part`
   rmSync(work, { recursive: true, force: true })
   mkdirSync(work, { recursive: true })
   // apt would fetch as its own user, who may not be able to write here, and says so at length.
-  const options = process.getuid() === 0 ? ["-o", "APT::Sandbox::User=root"] : []
-  await run(["apt-get", "-q", ...options, "download", name], { cwd: work, log: "apt" })
+  const asUs = process.getuid() === 0 ? ["-o", "APT::Sandbox::User=root"] : []
+  await run(["apt-get", "-q", ...asUs, ...options, "download", name], { cwd: work, log: "apt" })
   const file = readdirSync(work).find((entry) => entry.endsWith(".deb"))
   if (file === undefined) refuse(`expected apt-get to leave ${name}'s package in ${work}, found none`)
   await run(["dpkg-deb", "-x", file, "."], { cwd: work, log: "apt" })

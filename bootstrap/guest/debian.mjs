@@ -1,0 +1,59 @@
+/**
+ * Debian's packages of any architecture, unpacked and never installed.
+ *
+ * Those of another architecture come by a state of apt's own under `build/`, so that the machine's lists, and what dpkg
+ * holds possible, stay as they are. Which release they are of is what the machine's own sources say.
+ */
+import { mkdirSync, writeFileSync } from "node:fs"
+import path from "node:path"
+import { ask, run } from "../child.mjs"
+import { build, toolEnvironment } from "../place.mjs"
+import { refuse } from "../say.mjs"
+import { unpack } from "../system.mjs"
+import { architectures, isOwn } from "./architectures.mjs"
+
+const stateOf = (debian) => path.join(build, "apt", debian)
+
+/** What makes apt one for that architecture; nothing, for the machine's own. */
+const optionsFor = (arch) => {
+  if (isOwn(arch)) return []
+  const { debian } = architectures[arch]
+  const settings = {
+    "APT::Architecture": debian,
+    "APT::Architectures": debian,
+    "Dir::State": path.join(stateOf(debian), "state"),
+    "Dir::State::status": path.join(stateOf(debian), "status"),
+    "Dir::Cache": path.join(stateOf(debian), "cache"),
+    "Acquire::Languages": "none",
+    // As the user that we are, who owns all of this.
+    "APT::Sandbox::User": "root",
+    // The machine's own notices of a change to its lists are not for this one.
+    "APT::Update::Post-Invoke-Success": "",
+    "APT::Update::Post-Invoke": ""
+  }
+  return Object.entries(settings).flatMap(([name, value]) => ["-o", `${name}=${value}`])
+}
+
+/** apt's lists for an architecture; the machine's own are brought up to date with everything else. */
+export const refresh = async (arch) => {
+  if (isOwn(arch)) return
+  const state = stateOf(architectures[arch].debian)
+  for (const dir of ["state/lists/partial", "cache/archives/partial"])
+    mkdirSync(path.join(state, dir), { recursive: true })
+  writeFileSync(path.join(state, "status"), "")
+  await run(["apt-get", "-q", ...optionsFor(arch), "update"], { env: toolEnvironment(), log: "apt" })
+}
+
+/** The kernel package that the one that always names the newest depends on. */
+export const newestKernel = async (arch) => {
+  const name = `linux-image-cloud-${architectures[arch].debian}`
+  const shown = await ask(["apt-cache", ...optionsFor(arch), "depends", name])
+  const found = /^\s*Depends: (linux-image-\S+)$/m.exec(shown ?? "")
+  return found === null
+    ? refuse(`expected the package ${name} among apt's sources, found none; is this Debian?`)
+    : found[1]
+}
+
+/** Unpacks a package; gives where. */
+export const fetch = (arch, name) =>
+  unpack(name, { options: optionsFor(arch), place: isOwn(arch) ? name : `${name}-${architectures[arch].debian}` })
