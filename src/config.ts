@@ -19,13 +19,18 @@ export interface Address {
   readonly port: number
 }
 
+const sandboxChoices = ["auto", "kvm", "emulated", "process"] as const
+export type SandboxChoice = (typeof sandboxChoices)[number]
+
 export interface Config {
   readonly dataDir: string
   readonly sshListen: Address
   readonly httpListen: Address
   readonly cores: number
   readonly memoryBytes: number
-  readonly sandbox: "process"
+  readonly sandbox: SandboxChoice
+  /** Systems whose builds are taken; null for all that there is a way to run. */
+  readonly systems: ReadonlyArray<string> | null
   /** What the starter tells the server; nothing when nobody started it. */
   readonly started: Started
 }
@@ -67,8 +72,8 @@ interface Setting<A> {
   readonly about: string
   /** What it may be, as it is told to whoever gave something else. */
   readonly allowed: string
-  /** `directory`: what a relative path is relative to. Null for what is not allowed. */
-  readonly parse: (text: string, directory: string) => A | null
+  /** `directory`: what a relative path is relative to. Undefined for what is not allowed. */
+  readonly parse: (text: string, directory: string) => A | undefined
   readonly fallback: (around: Surroundings) => A
   /** The fallback in words. */
   readonly otherwise: string
@@ -77,11 +82,11 @@ interface Setting<A> {
 
 const setting = <A>(self: Setting<A>) => self
 
-const parseAddress = (text: string): Address | null => {
+const parseAddress = (text: string): Address | undefined => {
   const [, bracketed, plain, digits] = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})$/.exec(text) ?? []
   const host = bracketed ?? plain
   const port = Number(digits)
-  return host === undefined || port > 65_535 ? null : { host, port }
+  return host === undefined || port > 65_535 ? undefined : { host, port }
 }
 
 export const printAddress = ({ host, port }: Address): string => `${host.includes(":") ? `[${host}]` : host}:${port}`
@@ -97,6 +102,15 @@ const address = (option: string, about: string, fallback: Address) =>
     otherwise: printAddress(fallback),
     print: printAddress
   })
+
+/** Every system, said as a word, since an empty list would be none. */
+const allSystems = "all"
+
+/** Undefined is what is not allowed; the list has at least one. */
+const parseSystems = (text: string): ReadonlyArray<string> | undefined => {
+  const systems = text.split(",")
+  return systems.every((system) => /^[a-z0-9_]+-linux$/.test(system)) ? [...new Set(systems)] : undefined
+}
 
 const coresMax = 4096
 const memoryBytesMin = 256 * 1024 ** 2
@@ -115,7 +129,7 @@ const settings = {
     placeholder: "DIR",
     about: "where everything is kept: keys, database, store",
     allowed: "a directory's path",
-    parse: (text, directory) => (text === "" || text.includes("\0") ? null : path.resolve(directory, text)),
+    parse: (text, directory) => (text === "" || text.includes("\0") ? undefined : path.resolve(directory, text)),
     fallback: ({ environment, home, isRoot }) =>
       isRoot
         ? "/var/lib/drover"
@@ -135,7 +149,7 @@ const settings = {
     placeholder: "N",
     about: "cores that builds may have, all together",
     allowed: `a whole number from 1 to ${coresMax}`,
-    parse: (text) => (/^[1-9][0-9]{0,3}$/.test(text) && Number(text) <= coresMax ? Number(text) : null),
+    parse: (text) => (/^[1-9][0-9]{0,3}$/.test(text) && Number(text) <= coresMax ? Number(text) : undefined),
     fallback: ({ cores }) => cores,
     otherwise: "all of this machine's",
     print: String
@@ -148,21 +162,33 @@ const settings = {
     allowed: `a size of at least ${Size.print(memoryBytesMin)}, such as 512M or 11G`,
     parse: (text) => {
       const bytes = Size.parse(text)
-      return bytes !== null && bytes >= memoryBytesMin ? bytes : null
+      return bytes !== null && bytes >= memoryBytesMin ? bytes : undefined
     },
     fallback: ({ memoryBytes }) => memoryFor(memoryBytes),
     otherwise: "seven eighths of this machine's",
     print: Size.print
   }),
-  sandbox: setting<"process">({
+  /** A virtual machine unless somebody who knows better says otherwise: it never comes to be `process` by itself. */
+  sandbox: setting<SandboxChoice>({
     option: "sandbox",
     placeholder: "KIND",
-    about: "what a build runs in: process, in namespaces of this machine's kernel",
-    allowed: "process; virtual machines come with the next release",
-    parse: (text) => (text === "process" ? text : null),
-    fallback: () => "process",
-    otherwise: "process",
-    print: (kind) => kind
+    about: "what a build runs in: auto, kvm, emulated or process",
+    allowed: `one of ${sandboxChoices.join(", ")}`,
+    parse: (text) => sandboxChoices.find((choice) => choice === text),
+    fallback: () => "auto",
+    otherwise: "auto: a virtual machine, by KVM where it runs, else emulated",
+    print: (choice) => choice
+  }),
+  /** Without a choice, clients of a host that emulates would send it what another of their builders runs natively. */
+  systems: setting<ReadonlyArray<string> | null>({
+    option: "systems",
+    placeholder: "LIST",
+    about: "systems to build for, such as x86_64-linux,aarch64-linux",
+    allowed: `systems such as x86_64-linux, with commas between them, or ${allSystems}`,
+    parse: (text) => (text === allSystems ? null : parseSystems(text)),
+    fallback: () => null,
+    otherwise: `${allSystems}: this machine's own, and in virtual machines others, emulated`,
+    print: (systems) => systems?.join(",") ?? allSystems
   })
 } as const
 
@@ -302,7 +328,7 @@ export const read = (args: ReadonlyArray<string>, around: Surroundings): Result.
       const given = commandLine.get(option) ?? fromEnvironment(option) ?? file.get(option)
       if (given === undefined) return Result.succeed(fallback(around))
       const value = parse(given.text, given.directory)
-      return value === null
+      return value === undefined
         ? Result.fail(new SettingRefused(`${given.where}: expected ${allowed}, found ${JSON.stringify(given.text)}`))
         : Result.succeed(value)
     }
@@ -314,6 +340,7 @@ export const read = (args: ReadonlyArray<string>, around: Surroundings): Result.
       cores: yield* valueOf(settings.cores),
       memoryBytes: yield* valueOf(settings.memoryBytes),
       sandbox: yield* valueOf(settings.sandbox),
+      systems: yield* valueOf(settings.systems),
       started
     }
   })
@@ -327,7 +354,8 @@ export const toArguments = (config: Config): ReadonlyArray<string> => {
     ...one(settings.httpListen, config.httpListen),
     ...one(settings.cores, config.cores),
     ...one(settings.memoryBytes, config.memoryBytes),
-    ...one(settings.sandbox, config.sandbox)
+    ...one(settings.sandbox, config.sandbox),
+    ...one(settings.systems, config.systems)
   ]
 }
 

@@ -7,6 +7,7 @@
 import { NodeRuntime } from "@effect/platform-node"
 import { Cause, Effect, Exit, Layer, Logger, Option, References, Result } from "effect"
 import { SecureRandom } from "effect/crypto"
+import * as path from "node:path"
 import * as LocalBuilders from "./actors/builder/LocalBuilders.ts"
 import { Builds } from "./actors/build/Builds.ts"
 import { Scheduler } from "./actors/scheduler/Scheduler.ts"
@@ -18,7 +19,9 @@ import { readyLine, welcome } from "./cli/Welcome.ts"
 import { type Config, read, surroundings } from "./config.ts"
 import { AccountName } from "./domain/Account.ts"
 import { Health } from "./http/Health.ts"
+import { BlockServer } from "./sandbox/block/BlockServer.ts"
 import { ClosureSource } from "./sandbox/ClosureSource.ts"
+import * as MicroVmSandbox from "./sandbox/microvm/MicroVmSandbox.ts"
 import { OutputStore } from "./sandbox/OutputStore.ts"
 import * as ProcessSandbox from "./sandbox/process/ProcessSandbox.ts"
 import { Sandbox } from "./sandbox/Sandbox.ts"
@@ -95,8 +98,23 @@ const outputs = Layer.effect(
   }))
 )
 
-const sandbox = (config: Config) =>
-  ProcessSandbox.layer({ dataDirectory: config.dataDir, ...config.started }).pipe(Layer.provide(closures))
+/** Disks of virtual machines, from a process that has nothing but the store to read. */
+const blocks = BlockServer.layer({
+  command: [process.execPath, path.join(import.meta.dirname, "cli/blockServer.ts")],
+  environment: {},
+  descriptor: null
+})
+
+const sandbox = ({ dataDir, sandbox, started, systems }: Config) => {
+  const options = { dataDirectory: dataDir, systems, ...started }
+  return sandbox === "process"
+    ? ProcessSandbox.layer(options).pipe(Layer.provide(closures))
+    : MicroVmSandbox.layer({ ...options, choice: sandbox }).pipe(
+        Layer.provide(blocks),
+        Layer.provide(closures),
+        Layer.provide(SecureRandom.layerWebCrypto)
+      )
+}
 
 /** The actors, from the host's room upward. */
 const actors = ({ cores, memoryBytes }: Config) =>
@@ -133,7 +151,7 @@ const prepare = Effect.fnUntraced(function* ({ client }: Identity.Identity) {
 
 const serve = Effect.fnUntraced(function* (config: Config, identity: Identity.Identity) {
   yield* prepare(identity)
-  const { backend, systems } = yield* Sandbox
+  const { kinds } = yield* Sandbox
   const ssh = yield* SshServer
   const http = yield* Health
   const reach = {
@@ -141,10 +159,14 @@ const serve = Effect.fnUntraced(function* (config: Config, identity: Identity.Id
     ssh: { host: ssh.host, port: ssh.port },
     http: { host: http.host, port: http.port },
     hostPublicKey: identity.hostPublicKey,
-    systems
+    systems: kinds.flatMap(({ systems }) => systems)
   }
   yield* Identity.announce(reach)
-  yield* Effect.logInfo("serving", { sandbox: backend, cores: config.cores, memoryBytes: config.memoryBytes })
+  yield* Effect.logInfo("serving", {
+    sandbox: kinds.map(({ backend }) => backend).join(","),
+    cores: config.cores,
+    memoryBytes: config.memoryBytes
+  })
   process.stdout.write(`${readyLine(reach)}${welcome(reach)}`)
   return yield* Effect.never
 })

@@ -2,6 +2,7 @@
  * Starts one executor in a namespace of its own, and removes what it leaves; and does so for what a crash has left.
  *
  *   launcher run NAMESPACE SCRATCH ROOT BUILDER EXECUTOR [CGROUP.PROCS...]    inputs on stdin, the channel on descriptor 3
+ *   launcher jail NAMESPACE ID GROUPS [DIRECTORY...] -- PROGRAM [ARGUMENT...]
  *   launcher remove NAMESPACE DIRECTORY...
  *   launcher sweep FIRST COUNT
  *
@@ -10,7 +11,9 @@
  * neither is the server, so who gets out of the builder's namespace, and then out of the executor's, still owns
  * nothing. What only the server may read, the inputs, is bound into place before the executor begins.
  *
- * `run` ends once everything that it started is gone and SCRATCH is removed. SIGTERM makes that happen now. `sweep`
+ * `run` ends once everything that it started is gone and SCRATCH is removed. SIGTERM makes that happen now. `jail`
+ * becomes the program, as ID, with the directories as jail.h says; GROUPS is `keep` where the server's supplementary
+ * groups are what lets it use a device, else `drop`. `sweep`
  * kills whoever runs under one of COUNT ids from FIRST on, and waits until they are gone.
  */
 #include <dirent.h>
@@ -33,6 +36,7 @@
 
 #include "../channel.h"
 #include "../die.h"
+#include "jail.h"
 #include "remove.h"
 
 enum { INPUTS_BYTES_MAX = 64 << 20, CGROUPS_MAX = 8 };
@@ -47,12 +51,15 @@ static long number(const char *text)
 	return value;
 }
 
-/* Becomes id 0 of the wide namespace, whoever we were. */
-static void enter(const char *descriptor)
+/* Becomes id 0 of the wide namespace, whoever we were. Nothing that it starts needs the descriptor. */
+static void enter(const char *descriptor, int keeps_groups)
 {
-	if (setns((int)number(descriptor), CLONE_NEWUSER))
+	int namespace = (int)number(descriptor);
+
+	if (setns(namespace, CLONE_NEWUSER))
 		die("setns to the user namespace");
-	if (setgroups(0, NULL) || setresgid(0, 0, 0) || setresuid(0, 0, 0))
+	close(namespace);
+	if ((!keeps_groups && setgroups(0, NULL)) || setresgid(0, 0, 0) || setresuid(0, 0, 0))
 		die("becoming id 0 of the user namespace");
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || prctl(PR_SET_DUMPABLE, 1))
 		die("prctl");
@@ -232,7 +239,7 @@ static void run(char **words, char **cgroups)
 	/* While we are still who may. */
 	for (; cgroups[count] && count < CGROUPS_MAX; count++)
 		entrances[count] = open_to_write(cgroups[count]);
-	enter(words[0]);
+	enter(words[0], 0);
 	make_scratch(scratch, (uid_t)root, (gid_t)builder);
 	child = (pid_t)syscall(SYS_clone, CLONE_NEWPID | CLONE_NEWNS | SIGCHLD, NULL, NULL, NULL, NULL);
 	if (child < 0)
@@ -253,6 +260,19 @@ static void run(char **words, char **cgroups)
 	await(child, &signals);
 	if (chdir("/") || remove_tree(scratch))
 		die("removing %s", scratch);
+}
+
+static void run_jailed(char **words)
+{
+	char **end = words + 3;
+
+	while (*end && strcmp(*end, "--"))
+		end++;
+	if (!*end || !end[1])
+		die_plainly("expected -- and a program");
+	*end = NULL;
+	enter(words[0], !strcmp(words[2], "keep"));
+	jail((unsigned)number(words[1]), words + 3, end + 1);
 }
 
 static int belongs(const char *process, long first, long count)
@@ -314,8 +334,10 @@ int main(int count, char **words)
 		die("the parent is gone");
 	if (count >= 7 && !strcmp(words[1], "run")) {
 		run(words + 2, words + 7);
+	} else if (count >= 7 && !strcmp(words[1], "jail")) {
+		run_jailed(words + 2);
 	} else if (count >= 4 && !strcmp(words[1], "remove")) {
-		enter(words[2]);
+		enter(words[2], 0);
 		for (char **path = words + 3; *path; path++)
 			if (remove_tree(*path))
 				die("removing %s", *path);
@@ -323,7 +345,7 @@ int main(int count, char **words)
 		while (sweep(number(words[2]), number(words[3])) > 0)
 			;
 	} else {
-		dprintf(2, "usage: launcher run|remove|sweep ...\n");
+		dprintf(2, "usage: launcher run|jail|remove|sweep ...\n");
 		return 2;
 	}
 	return 0;

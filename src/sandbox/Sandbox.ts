@@ -35,18 +35,26 @@ export interface Running {
   readonly output: (name: string) => Effect.Effect<Source<SandboxError | OutputRefused>, SandboxError>
 }
 
+/** A way of running builds, for the systems whose builds it runs. */
+export interface Kind {
+  readonly backend: Backend
+  /** Systems it can run: `x86_64-linux`, `i686-linux`. */
+  readonly systems: ReadonlyArray<string>
+  /** Bytes that a sandbox takes beyond what its build may use. */
+  readonly overheadBytes: number
+  /** Versions of what it is made of (executor, kernel, …), for the build record. */
+  readonly versions: { readonly [part: string]: string }
+  /** Whether builds that may have the network get it. */
+  readonly hasNetwork: boolean
+}
+
 export class Sandbox extends Context.Service<
   Sandbox,
   {
-    readonly backend: Backend
-    /** Systems it can run: `x86_64-linux`, `i686-linux`. */
-    readonly systems: ReadonlyArray<string>
+    /** Each system is one kind's, for as long as the server runs. The machine's own kind is the first. */
+    readonly kinds: readonly [Kind, ...ReadonlyArray<Kind>]
     /** Raised with every change that could alter an outcome. */
     readonly epoch: number
-    /** Bytes that a sandbox takes beyond what its build may use. */
-    readonly overheadBytes: number
-    /** Versions of what it is made of (executor, kernel, …), for the build record. */
-    readonly versions: { readonly [part: string]: string }
     readonly start: (job: Job) => Effect.Effect<Running, SandboxError, Scope.Scope>
   }
 >()("drover/sandbox/Sandbox") {}

@@ -31,16 +31,21 @@ const nameOf = (signal: number): string => {
   return name === undefined ? `Unknown signal ${signal}` : (spoken[name] ?? name)
 }
 
-/** `memoryBytes`: what the build was allowed. A builder that has the network may fail for reasons that pass. */
+/**
+ * `memoryBytes`: what the build was allowed. A builder that has the network may fail for reasons that pass; one that
+ * should have had it, `isWithoutNetwork`, may fail for that.
+ */
 export const verdict = (
   derivation: StorePath,
   exit: Exit,
-  job: { readonly memoryBytes: number; readonly network: boolean }
+  job: { readonly memoryBytes: number; readonly network: boolean; readonly isWithoutNetwork?: boolean }
 ): Failure | null => {
   const failed = (how: string): Failure => ({
     status: job.network ? "TransientFailure" : "PermanentFailure",
     outcome: "failed",
-    message: `builder for '${print(derivation)}' failed ${how}`
+    message:
+      `builder for '${print(derivation)}' failed ${how}` +
+      (job.isWithoutNetwork === true ? "; it may have the network, but virtual machines here have none yet" : "")
   })
   switch (exit._tag) {
     case "Exited":

@@ -36,10 +36,8 @@ export const make = Effect.gen(function* () {
   let most = 0
   const layer = Layer.succeed(BuilderPool, {
     hosts: [host(4)],
-    backend: "process",
+    kindOf: () => ({ backend: "process", versions: {}, isIsolating: false }),
     epoch: 1,
-    versions: {},
-    isIsolating: false,
     run: (assignment, log) =>
       Effect.gen(function* () {
         const gone = yield* Deferred.make<void>()

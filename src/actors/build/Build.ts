@@ -164,12 +164,13 @@ export const spawn = Effect.fnUntraced(function* (
   const runBuilder = Effect.fnUntraced(function* (into: Scope.Closeable, lent: Lease, ordinal: number) {
     const attempt = attemptOf(lent.id)
     attempts = ordinal
+    const { backend, versions } = builders.kindOf(order.derivation.system)
     yield* recorded(
       records.beginAttempt(order.id, {
         id: attempt,
-        sandbox: builders.backend,
+        sandbox: backend,
         epoch: builders.epoch,
-        versions: builders.versions,
+        versions,
         cores: lent.cores,
         memoryBytes: lent.memoryBytes
       })

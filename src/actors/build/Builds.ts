@@ -167,7 +167,8 @@ export class Builds extends Context.Service<
 
       const keyOf = (order: Build.Order, request: Request, needs: Requirements.Requirements): Key => {
         if (needs.isImpure || request.check) return new Key(order.id, order)
-        return new Key(builders.isIsolating ? order.identity : `${order.identity}/${request.account.id}`, order)
+        const { isIsolating } = builders.kindOf(order.derivation.system)
+        return new Key(isIsolating ? order.identity : `${order.identity}/${request.account.id}`, order)
       }
 
       /** Gives the outputs to the account that waited for them; all of them or none. */

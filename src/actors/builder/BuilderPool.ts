@@ -53,15 +53,20 @@ export interface Finished {
   readonly importOutputs: Effect.Effect<ReadonlyArray<BuiltOutput>, BuildFailed | BuilderLost>
 }
 
+export interface Kind {
+  readonly backend: Backend
+  readonly versions: { readonly [part: string]: string }
+  /** Whether its sandboxes keep accounts apart well enough that one may be answered with what another built. */
+  readonly isIsolating: boolean
+}
+
 export class BuilderPool extends Context.Service<
   BuilderPool,
   {
     readonly hosts: ReadonlyArray<Host>
-    readonly backend: Backend
+    /** What builds of a system run in. */
+    readonly kindOf: (system: string) => Kind
     readonly epoch: number
-    readonly versions: { readonly [part: string]: string }
-    /** Whether its sandboxes keep accounts apart well enough that one may be answered with what another built. */
-    readonly isIsolating: boolean
     /** Runs the builder to its end, its log going to `log` as it comes. Closing the scope confirms that all is gone. */
     readonly run: (
       assignment: Assignment,

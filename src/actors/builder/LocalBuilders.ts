@@ -41,8 +41,13 @@ export interface Room {
 const isolating: ReadonlyArray<Backend> = ["kvm", "emulated"]
 
 /** This machine as the scheduler knows it. */
-export const localHost = ({ overheadBytes, systems }: Sandbox["Service"], room: Room): Host =>
-  new Host({ id: HostId.make("local"), systems, overheadBytes, ...room })
+export const localHost = ({ kinds }: Sandbox["Service"], room: Room): Host =>
+  new Host({
+    id: HostId.make("local"),
+    systems: kinds.flatMap(({ systems }) => systems),
+    overheadBytes: Math.max(...kinds.map(({ overheadBytes }) => overheadBytes)),
+    ...room
+  })
 
 export const layer = (host: Host) =>
   Layer.effect(
@@ -51,6 +56,8 @@ export const layer = (host: Host) =>
       const sandbox = yield* Sandbox
       const outputs = yield* OutputStore
       const nars = yield* NarStore
+      const kindOf = (system: string) =>
+        sandbox.kinds.find(({ systems }) => systems.includes(system)) ?? sandbox.kinds[0]
 
       const run = Effect.fnUntraced(function* (
         assignment: Assignment,
@@ -73,7 +80,8 @@ export const layer = (host: Host) =>
         }
         const failure = verdict(derivationPath, ended.exit, {
           memoryBytes: lease.memoryBytes,
-          network: hasNetwork(derivation)
+          network: hasNetwork(derivation),
+          isWithoutNetwork: hasNetwork(derivation) && !kindOf(derivation.system).hasNetwork
         })
         if (failure !== null) return yield* new BuildFailed({ failure })
 
@@ -94,10 +102,11 @@ export const layer = (host: Host) =>
 
       return {
         hosts: [host],
-        backend: sandbox.backend,
+        kindOf: (system) => {
+          const { backend, versions } = kindOf(system)
+          return { backend, versions, isIsolating: isolating.includes(backend) }
+        },
         epoch: sandbox.epoch,
-        versions: sandbox.versions,
-        isIsolating: isolating.includes(sandbox.backend),
         run
       }
     })

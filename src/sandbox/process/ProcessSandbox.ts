@@ -20,7 +20,7 @@ import * as Ending from "../executor/Ending.ts"
 import type { Exited } from "../executor/Frame.ts"
 import * as Run from "../executor/Run.ts"
 import { type Job, processesMax } from "../Job.ts"
-import { Sandbox } from "../Sandbox.ts"
+import { type Kind, Sandbox } from "../Sandbox.ts"
 import { SandboxError } from "../SandboxError.ts"
 import * as ControlGroups from "./ControlGroups.ts"
 import * as Launcher from "./Launcher.ts"
@@ -32,6 +32,8 @@ export interface Options {
   readonly userNamespaceFd: number | null
   readonly subUids: { readonly first: number; readonly count: number } | null
   readonly cgroups: ReadonlyArray<ControlGroups.ControlGroup>
+  /** The operator's choice; everything that the machine runs if there is none. */
+  readonly systems?: ReadonlyArray<string> | null
   /** Where the executor, the launcher and a static busybox are. */
   readonly programDirectory?: string
 }
@@ -48,6 +50,9 @@ const systems: { readonly [machine: string]: ReadonlyArray<string> } = {
   arm64: ["aarch64-linux", "builtin"]
 }
 
+const offered = (chosen: ReadonlyArray<string> | null = null): ReadonlyArray<string> =>
+  (systems[process.arch] ?? []).filter((system) => chosen === null || system === "builtin" || chosen.includes(system))
+
 /** Of the host, for builds that have its network. */
 const networkFiles = ["hosts", "resolv.conf", "services"]
 
@@ -60,6 +65,12 @@ const make = Effect.fnUntraced(function* (options: Options) {
     return yield* new SandboxError({
       operation: "starting the process backend",
       detail: "no user namespace was given: the server has to be started by build/starter"
+    })
+  }
+  if (offered(options.systems).every((system) => system === "builtin")) {
+    return yield* new SandboxError({
+      operation: "starting the process backend",
+      detail: `this machine runs none of the systems ${options.systems?.join(", ")}`
     })
   }
   const closures = yield* ClosureSource
@@ -129,14 +140,14 @@ const make = Effect.fnUntraced(function* (options: Options) {
       "no limit of memory for builds: no control group was given; a suspected lack is tried again"
     )
   }
-  return {
-    backend: "process" as const,
-    systems: systems[process.arch] ?? [],
-    epoch,
+  const kind: Kind = {
+    backend: "process",
+    systems: offered(options.systems),
     overheadBytes,
     versions: { executor: `${epoch}`, kernel: os.release() },
-    start
+    hasNetwork: true
   }
+  return { kinds: [kind] as const, epoch, start }
 })
 
 /** Scratch directories of attempts that nobody runs; made ours if there are none yet. */

@@ -1,0 +1,145 @@
+/**
+ * How this host makes a machine: everything that is the same for all of them, and what each is given of its own.
+ *
+ * A machine's own are a user id, a directory with the block server's socket, and a scratch disk without a name. The
+ * directory and the id are given to the next only once the machine is gone for certain.
+ */
+import { Duration, Effect, type Scope } from "effect"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import type { Job } from "../Job.ts"
+import { BlockServer } from "../block/BlockServer.ts"
+import * as Launcher from "../process/Launcher.ts"
+import { SubUids } from "../process/SubUids.ts"
+import { SandboxError } from "../SandboxError.ts"
+import type { Guest } from "./Guest.ts"
+import * as Jail from "./Jail.ts"
+import * as Life from "./Life.ts"
+import * as MicroVm from "./MicroVm.ts"
+import * as Qemu from "./Qemu.ts"
+import * as Scratch from "./Scratch.ts"
+
+export interface Options {
+  readonly dataDirectory: string
+  /** Told by the starter. */
+  readonly userNamespaceFd: number
+  readonly subUids: { readonly first: number; readonly count: number }
+  /** Where the launcher is. */
+  readonly programDirectory: string
+}
+
+export interface Order {
+  readonly guest: Guest
+  readonly accelerator: Qemu.Accelerator
+  readonly cores: number
+  /** What the build itself may use. */
+  readonly memoryBytes: number
+  readonly inputs: Job["inputs"]
+}
+
+/** For the guest's kernel and its executor, beside what the build may use. */
+export const guestBytes = 128 * 2 ** 20
+
+/** What a machine takes beyond what its build may use. */
+export const overheadBytes = (accelerator: Qemu.Accelerator) => guestBytes + Qemu.overheadBytes[accelerator]
+
+export const make = Effect.fnUntraced(function* (options: Options) {
+  const { dataDirectory, programDirectory, subUids, userNamespaceFd } = options
+  const blocks = yield* BlockServer
+  const launcher = path.join(programDirectory, "launcher")
+  const programs = { launcher, executor: path.join(programDirectory, "executor") }
+  const bubblewrap = yield* found("bwrap")
+  const mkfs = yield* found("mkfs.ext4")
+  const directory = path.join(dataDirectory, "vms")
+  const ids = new SubUids(subUids.count)
+
+  const open = Effect.fnUntraced(function* (
+    order: Order
+  ): Effect.fn.Return<MicroVm.MicroVm, SandboxError, Scope.Scope> {
+    const { accelerator, guest } = order
+    const qemu = yield* found(Qemu.programs[guest.arch])
+    let isGone = true
+    // The id goes back last, when the directory that is named after it is gone as well.
+    const id = yield* Effect.acquireRelease(take(ids), (pair) =>
+      Effect.sync(() => void (isGone && ids.give(pair)))
+    ).pipe(Effect.map(({ executor }) => executor))
+    const place = path.join(directory, `${id}`)
+    const seconds = Life.table.Preparing.within?.[accelerator] ?? Infinity
+    const preparing = prepare(blocks, mkfs, place, order.inputs).pipe(
+      Effect.timeoutOrElse({
+        duration: Duration.seconds(seconds),
+        orElse: () => Effect.fail(failed(`it has been ${Life.table.Preparing.name} for more than ${seconds} s`))
+      })
+    )
+    const { disk, scratchFd } = yield* preparing
+    const machine: Qemu.Machine = {
+      architecture: guest.arch,
+      accelerator,
+      cores: order.cores,
+      memoryBytes: order.memoryBytes + guestBytes,
+      commandLine: guest.commandLine,
+      hasStore: true
+    }
+    const contents: Jail.Contents = {
+      id,
+      directories: [
+        { source: guest.directory, target: Qemu.places.guest },
+        { source: place, target: Qemu.places.run }
+      ],
+      devices: accelerator === "kvm" ? ["/dev/kvm"] : [],
+      keepsGroups: accelerator === "kvm"
+    }
+    isGone = false
+    const vm = yield* MicroVm.open({
+      launcher,
+      words: Jail.words(bubblewrap, contents, qemu, Qemu.words(machine)),
+      accelerator,
+      userNamespaceFd,
+      scratchFd,
+      sweep: Launcher.sweep(programs, { first: subUids.first + id - 1, count: 1 }),
+      onGone: Effect.sync(() => {
+        isGone = true
+      })
+    })
+    yield* Effect.forkScoped(Effect.catch(disk.lost, ({ message }) => vm.lose(message)))
+    return vm
+  })
+
+  yield* Launcher.sweep(programs, subUids)
+  yield* Effect.try({
+    try: () => {
+      fs.rmSync(directory, { recursive: true, force: true })
+      fs.mkdirSync(directory, { recursive: true, mode: 0o711 })
+    },
+    catch: (cause) => failed(`${directory}: ${String(cause)}`)
+  })
+  return { open }
+})
+
+const failed = (detail: string) => new SandboxError({ operation: "making a virtual machine", detail })
+
+const take = (ids: SubUids) =>
+  Effect.suspend(() => {
+    const pair = ids.take()
+    return pair instanceof SandboxError ? Effect.fail(pair) : Effect.succeed(pair)
+  })
+
+const found = (program: string) =>
+  Effect.suspend(() => {
+    const file = Jail.locate(program)
+    return file instanceof SandboxError ? Effect.fail(file) : Effect.succeed(file)
+  })
+
+/** Both disks, at once: neither needs the other. */
+const prepare = (blocks: BlockServer["Service"], mkfs: string, place: string, inputs: Job["inputs"]) =>
+  Effect.gen(function* () {
+    yield* Effect.acquireRelease(
+      Effect.try({ try: () => fs.mkdirSync(place, { mode: 0o711 }), catch: (cause) => failed(String(cause)) }),
+      () => Effect.sync(() => fs.rmSync(place, { recursive: true, force: true }))
+    )
+    const [disk, scratchFd] = yield* Effect.all(
+      [blocks.serve(inputs, path.join(place, Qemu.storeSocket)), Scratch.make(mkfs, path.join(place, "scratch"))],
+      { concurrency: "unbounded" }
+    )
+    return { disk, scratchFd }
+  })

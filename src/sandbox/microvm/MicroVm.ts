@@ -1,0 +1,237 @@
+/**
+ * One virtual machine as a scope: opening it starts QEMU in its jail, closing it kills QEMU and confirms that it is gone.
+ *
+ * A machine is lost when QEMU ends, when its monitor says that it does nothing any more, when its executor is silent or
+ * late, or when somebody else says so. Its channel then breaks, which ends whatever waits for it, and `explain` says why.
+ *
+ * @see Life.ts for the stages, Qemu.ts for the machine, Jail.ts for what is around it
+ */
+import { Duration, Effect, type Scope } from "effect"
+import { type ChildProcess, spawn } from "node:child_process"
+import { Socket } from "node:net"
+import { Readable } from "node:stream"
+import { type ExecutorChannel, make as makeChannel } from "../executor/DuplexChannel.ts"
+import { SandboxError } from "../SandboxError.ts"
+import { descriptors } from "./Qemu.ts"
+import type { Accelerator } from "./Qemu.ts"
+import * as Life from "./Life.ts"
+import * as Qmp from "./Qmp.ts"
+
+export interface Options {
+  /** The launcher, and its words for a jail with QEMU in it. */
+  readonly launcher: string
+  readonly words: ReadonlyArray<string>
+  readonly accelerator: Accelerator
+  readonly userNamespaceFd: number
+  /** The scratch disk; this machine's alone. */
+  readonly scratchFd: number
+  /** Ends whatever runs under the machine's user id, should it outlive its kill. */
+  readonly sweep: Effect.Effect<void, SandboxError>
+  /** The machine is gone for certain. */
+  readonly onGone: Effect.Effect<void>
+}
+
+export interface MicroVm {
+  readonly channel: ExecutorChannel
+  /** The stage that the machine has come to. */
+  readonly reach: (stage: Life.Stage) => Effect.Effect<void>
+  /** Gives the machine up. */
+  readonly lose: (reason: string) => Effect.Effect<void>
+  /** Why it was given up; null if it was not. When a channel breaks, the reason may take a moment to arrive. */
+  readonly explain: Effect.Effect<string | null>
+  /** Everything that happened to the machine until now is known; fails if that was its end. */
+  readonly settle: Effect.Effect<void, SandboxError>
+}
+
+/** Bytes kept of what QEMU and the guest's kernel say: their last. */
+const wordsBytesMax = 4096
+
+/** Killing takes milliseconds. Past this something is wrong with the machine that we run on. */
+const goneWithin = Duration.seconds(10)
+
+/** How long the reason for a broken channel is waited for. */
+const reasonWithin = Duration.seconds(2)
+
+/** A monitor that is asked answers within a millisecond. */
+const settleWithin = Duration.seconds(10)
+
+const turn = Duration.seconds(1)
+
+const operation = "running the virtual machine"
+
+/** The last of what a stream says, whoever says how much. */
+class LastWords {
+  #text = ""
+  constructor(stream: Readable | null) {
+    stream?.setEncoding("latin1").on("data", (text: string) => {
+      this.#text = (this.#text + text).slice(-wordsBytesMax)
+    })
+    stream?.on("error", () => {})
+  }
+
+  /** Printable, since nothing else goes into a log. */
+  get text(): string {
+    return this.#text.replaceAll(/[^\n\x20-\x7e]/g, "").trim()
+  }
+}
+
+class Machine {
+  readonly channel: Socket
+  readonly closed: Promise<void>
+  readonly lost: Promise<void>
+  reason: string | null = null
+  life: Life.Life = Life.start
+  #bytesHeard = 0
+  readonly #process: ChildProcess
+  readonly #monitor: Socket
+  readonly #accelerator: Accelerator
+  readonly #complaint: LastWords
+  readonly #console: LastWords
+  readonly #asked: Array<() => void> = []
+  readonly #tellLost: () => void
+
+  constructor({ accelerator, launcher, scratchFd, userNamespaceFd, words }: Options) {
+    const child = spawn(launcher, words, {
+      env: {},
+      cwd: "/",
+      stdio: ["ignore", "pipe", "pipe", userNamespaceFd, scratchFd, "pipe", "pipe"]
+    })
+    const [, stdout, stderr] = child.stdio
+    // Its type knows of five, and not that a pipe is a socket.
+    const pipes: ReadonlyArray<unknown> = child.stdio
+    const channel = pipes[descriptors.channel]
+    const monitor = pipes[descriptors.monitor]
+    if (!(channel instanceof Socket) || !(monitor instanceof Socket)) throw new Error("there are no pipes to it")
+    this.#process = child
+    this.#accelerator = accelerator
+    this.channel = channel
+    this.#monitor = monitor
+    this.#console = new LastWords(stdout)
+    this.#complaint = new LastWords(stderr)
+    let tellLost = () => {}
+    this.lost = new Promise((resolve) => {
+      tellLost = resolve
+    })
+    this.#tellLost = tellLost
+    // After its last descriptor is closed, and so after everything that has inherited one is gone.
+    this.closed = new Promise((resolve) => {
+      child.on("error", (error) => {
+        this.lose(`it cannot be started: ${error.message}`)
+        resolve()
+      })
+      child.on("exit", (status, signal) => this.lose(`QEMU has ended with ${signal ?? `status ${status}`}`))
+      child.on("close", () => resolve())
+    })
+    this.#listen()
+  }
+
+  #listen() {
+    const reader = new Qmp.Reader()
+    this.#monitor.setEncoding("utf8").on("data", (text: string) => {
+      for (const event of reader.push(text)) {
+        if (event._tag === "Ended") this.lose(event.detail)
+        else this.#asked.shift()?.()
+      }
+    })
+    this.#monitor.on("error", () => {})
+    this.ask(Qmp.commands.begin, () => {})
+  }
+
+  ask(command: string, onAnswer: () => void) {
+    this.#asked.push(onAnswer)
+    if (this.#monitor.writable) this.#monitor.write(command)
+  }
+
+  lose(reason: string) {
+    if (this.reason !== null) return
+    this.reason = `${reason}, while ${Life.table[this.life.stage].name}`
+    // What was sent before the end is still worth reading; a silent one has nothing more to say.
+    if (this.#process.exitCode === null && this.#process.signalCode === null) this.channel.destroy()
+    this.#tellLost()
+  }
+
+  /** With what was said last, by whom it was said. */
+  get explanation(): string {
+    const complaint = this.#complaint.text
+    const console = this.#console.text
+    return [
+      this.reason ?? "",
+      ...(complaint === "" ? [] : [`QEMU: ${complaint}`]),
+      ...(console === "" ? [] : [`console: ${console}`])
+    ].join("; ")
+  }
+
+  step(next: Life.Life | Life.GivenUp) {
+    if (next instanceof Life.GivenUp) this.lose(next.reason)
+    else this.life = next
+  }
+
+  turn() {
+    // What waits to be read has been heard: a slow reader is no silence.
+    const hasHeard = this.channel.bytesRead !== this.#bytesHeard || this.channel.readableLength > 0
+    this.#bytesHeard = this.channel.bytesRead
+    this.step(Life.turn(this.life, this.#accelerator, hasHeard))
+  }
+
+  kill() {
+    this.life = { ...Life.start, stage: "Releasing" }
+    this.#process.kill("SIGKILL")
+    this.channel.destroy()
+    this.#monitor.destroy()
+  }
+}
+
+export const open = Effect.fnUntraced(function* (
+  options: Options
+): Effect.fn.Return<MicroVm, SandboxError, Scope.Scope> {
+  const machine = yield* Effect.acquireRelease(
+    Effect.try({
+      try: () => new Machine(options),
+      catch: (cause) => new SandboxError({ operation, detail: String(cause), cause })
+    }),
+    (machine) => end(machine, options)
+  )
+  machine.step(Life.reach({ ...Life.start, stage: "Preparing" }, "Booting"))
+  const turns = Effect.gen(function* () {
+    for (;;) {
+      yield* Effect.sleep(turn)
+      machine.turn()
+    }
+  })
+  yield* Effect.forkScoped(turns)
+
+  const lose = (reason: string) => Effect.sync(() => machine.lose(reason))
+  const answer = Effect.callback<void>((resume) => machine.ask(Qmp.commands.status, () => resume(Effect.void)))
+  return {
+    channel: makeChannel(machine.channel),
+    lose,
+    reach: (stage) => Effect.sync(() => machine.step(Life.reach(machine.life, stage))),
+    explain: Effect.promise(() => machine.lost).pipe(
+      Effect.timeoutOrElse({ duration: reasonWithin, orElse: () => Effect.void }),
+      Effect.map(() => (machine.reason === null ? null : machine.explanation))
+    ),
+    settle: Effect.raceFirst(
+      answer,
+      Effect.promise(() => machine.lost)
+    ).pipe(
+      Effect.timeoutOrElse({ duration: settleWithin, orElse: () => lose("its monitor does not answer") }),
+      Effect.flatMap(() =>
+        machine.reason === null
+          ? Effect.void
+          : Effect.fail(new SandboxError({ operation, detail: machine.explanation }))
+      )
+    )
+  }
+})
+
+/** Nothing of a machine is worth a kind word: it is killed, whatever it does. */
+const end = Effect.fnUntraced(function* (machine: Machine, { onGone, sweep }: Options) {
+  machine.kill()
+  const isGone = yield* Effect.promise(() => machine.closed).pipe(
+    Effect.as(true),
+    Effect.timeoutOrElse({ duration: goneWithin, orElse: () => Effect.succeed(false) })
+  )
+  const swept = isGone ? null : yield* Effect.flip(sweep).pipe(Effect.catch(() => Effect.succeed(null)))
+  if (swept === null) return yield* onGone
+  yield* Effect.logError("a virtual machine is not known to be gone; its user id stays taken", swept)
+})

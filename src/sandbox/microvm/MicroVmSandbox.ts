@@ -1,0 +1,216 @@
+/**
+ * The `kvm` and `emulated` backends: a virtual machine for every build, with the executor as its first process.
+ *
+ * A machine has a kernel and a memory of its own, a disk with its build's closure and no more, one to write to, and one
+ * channel. It is made for one build and never used for a second. What runs outside of the guest, QEMU, is taken to be as
+ * hostile as what runs in it: see Jail.ts.
+ *
+ * When it starts, whatever an earlier server left is ended and removed, and it is settled for good on which of the two
+ * the builds of a system run: see Probe.ts.
+ */
+import { Clock, Effect, Layer, type Scope } from "effect"
+import { SecureRandom } from "effect/crypto"
+import { execFileSync } from "node:child_process"
+import * as path from "node:path"
+import { WireError } from "../../protocol/wire/Codec.ts"
+import * as Source from "../../protocol/wire/Source.ts"
+import { BlockServer } from "../block/BlockServer.ts"
+import * as Ending from "../executor/Ending.ts"
+import * as Frame from "../executor/Frame.ts"
+import * as Run from "../executor/Run.ts"
+import type { Job } from "../Job.ts"
+import { type Kind, type Running, Sandbox } from "../Sandbox.ts"
+import { SandboxError } from "../SandboxError.ts"
+import * as Guest from "./Guest.ts"
+import * as Jail from "./Jail.ts"
+import * as Machines from "./Machines.ts"
+import type { MicroVm } from "./MicroVm.ts"
+import * as Probe from "./Probe.ts"
+import * as Qemu from "./Qemu.ts"
+import * as Systems from "./Systems.ts"
+
+/** `auto`: kvm where it runs, else emulated. */
+export type Choice = "auto" | "kvm" | "emulated"
+
+export interface Options {
+  readonly dataDirectory: string
+  readonly choice: Choice
+  /** The operator's choice; null for everything that there is a guest for. */
+  readonly systems: ReadonlyArray<string> | null
+  /** Told by the starter; without them there is no sandbox. */
+  readonly userNamespaceFd: number | null
+  readonly subUids: { readonly first: number; readonly count: number } | null
+  /** Where the launcher is, and the guests are. */
+  readonly programDirectory?: string
+}
+
+/** Raised with every change that could alter an outcome. */
+const epoch = 1
+
+const backends = { kvm: "kvm", tcg: "emulated" } as const
+
+/** What the smallest of machines gets that shall only boot. */
+const proof = { cores: 1, memoryBytes: 256 * 2 ** 20, inputs: [] }
+
+interface Made extends Kind {
+  readonly guest: Guest.Guest
+  readonly accelerator: Qemu.Accelerator
+}
+
+const refused = (detail: string) => new SandboxError({ operation: "starting virtual machines", detail })
+
+export const layer = (options: Options): Layer.Layer<Sandbox, SandboxError, BlockServer | SecureRandom.SecureRandom> =>
+  Layer.effect(Sandbox, make(options))
+
+const make = Effect.fnUntraced(function* (options: Options) {
+  const { dataDirectory, subUids, userNamespaceFd } = options
+  if (userNamespaceFd === null || subUids === null) {
+    return yield* refused("no user namespace was given: the server has to be started by build/starter")
+  }
+  const native = Systems.nativeTo(process.arch)
+  if (native === null) return yield* refused(`there are none for a machine of the kind ${process.arch}`)
+  const strange = options.systems?.find((system) => !Systems.all.includes(system))
+  if (strange !== undefined) {
+    return yield* refused(`expected systems out of ${Systems.all.join(", ")}, found ${strange}`)
+  }
+  const programDirectory = options.programDirectory ?? path.resolve(import.meta.dirname, "../../../build")
+  const machines = yield* Machines.make({ dataDirectory, programDirectory, subUids, userNamespaceFd })
+  const random = yield* SecureRandom.SecureRandom
+
+  const boot = (guest: Guest.Guest, accelerator: Qemu.Accelerator) =>
+    Effect.scoped(Effect.flatMap(machines.open({ guest, accelerator, ...proof }), awaitReady))
+
+  /** A kind of machine that has been seen to run; null if there is no wish or no guest for it. */
+  const found = Effect.fnUntraced(function* (architecture: Qemu.Architecture) {
+    const isNative = architecture === native
+    const systemsOn = (isEmulated: boolean) =>
+      Systems.offered(architecture, { isEmulated, isNative, chosen: options.systems })
+    const guest = yield* Guest.find(path.join(programDirectory, "guest", architecture))
+    if (systemsOn(true).length === 0) return null
+    if (guest === null) {
+      return isNative ? yield* refused(`no guest has been made for ${architecture}; npm start makes one`) : null
+    }
+    const qemuVersion = yield* versionOf(architecture)
+    const probe = (accelerator: Qemu.Accelerator) =>
+      Probe.probe(
+        { architecture, accelerator, guestHash: guest.hash, qemuVersion },
+        dataDirectory,
+        boot(guest, accelerator)
+      )
+    const accelerator = yield* isNative ? chosen(options.choice, probe("kvm")) : Effect.succeed("tcg" as const)
+    const { trouble } = yield* probe(accelerator)
+    if (trouble !== null && isNative) return yield* refused(trouble)
+    if (trouble !== null) {
+      yield* Effect.logWarning("machines of another kind do not run, and are not offered", { architecture, trouble })
+      return null
+    }
+    const made: Made = {
+      guest,
+      accelerator,
+      backend: backends[accelerator],
+      systems: systemsOn(accelerator === "tcg"),
+      overheadBytes: Machines.overheadBytes(accelerator),
+      versions: { executor: `${epoch}`, guest: guest.hash, kernel: guest.kernelVersion, qemu: qemuVersion },
+      hasNetwork: false
+    }
+    return made
+  })
+
+  const wanted = [native, ...Systems.architectures.filter((architecture) => architecture !== native)]
+  const [first, ...others] = (yield* Effect.forEach(wanted, found)).filter((made) => made !== null)
+  if (first === undefined) return yield* refused("no system is left to be offered")
+  const kinds = [first, ...others] as const
+  yield* Effect.forEach(kinds, ({ backend, systems, versions }) =>
+    Effect.logInfo("a virtual machine for every build", { sandbox: backend, systems: systems.join(","), ...versions })
+  )
+
+  const start = Effect.fn("MicroVmSandbox.start")(function* (
+    job: Job
+  ): Effect.fn.Return<Running, SandboxError, Scope.Scope> {
+    const kind = kinds.find(({ systems }) => systems.includes(job.system))
+    if (kind === undefined) return yield* refused(`there is none for ${job.system}`)
+    const { accelerator, guest } = kind
+    const { cores, inputs, memoryBytes } = job
+    const vm = yield* machines.open({ guest, accelerator, cores, memoryBytes, inputs })
+    return yield* run(vm, withoutNetwork(job), random)
+  })
+
+  return { kinds, epoch, start }
+})
+
+/** What native builds run on, and why not on KVM if they do not. */
+const chosen = Effect.fnUntraced(function* (choice: Choice, kvm: Effect.Effect<Probe.Verdict, SandboxError>) {
+  if (choice === "emulated") return "tcg" as const
+  const { trouble } = yield* kvm
+  if (trouble === null) return "kvm" as const
+  if (choice === "kvm") return yield* refused(`KVM cannot be used: ${trouble}`)
+  yield* Effect.logWarning(
+    "KVM cannot be used, so machines are emulated, which is some fifteen times slower; --sandbox process is fast and isolates less",
+    { reason: trouble }
+  )
+  return "tcg" as const
+})
+
+const versionOf = (architecture: Qemu.Architecture) =>
+  Effect.gen(function* () {
+    const program = Jail.locate(Qemu.programs[architecture])
+    if (program instanceof SandboxError) return yield* program
+    const said = yield* Effect.try({
+      try: () => execFileSync(program, ["--version"], { encoding: "utf8", env: {} }),
+      catch: (cause) => refused(`${program}: ${String(cause)}`)
+    })
+    return /version (\S+)/.exec(said)?.[1] ?? "unknown"
+  })
+
+/** Until the executor says that it is there; its machine may then go. */
+const awaitReady = Effect.fnUntraced(function* (vm: MicroVm) {
+  const frame = yield* Effect.gen(function* () {
+    const header = Frame.header(yield* Source.take(vm.channel.input, Frame.headerBytes))
+    if (header instanceof WireError) return header
+    return Frame.decode(header, yield* Source.take(vm.channel.input, header.length), 0)
+  }).pipe(Effect.catch((error) => Effect.flatMap(vm.explain, (detail) => refused(detail ?? error.message))))
+  if (frame instanceof WireError) return yield* refused(frame.message)
+  if (frame._tag === "Failed") return yield* refused(frame.detail)
+  if (frame._tag !== "Ready") return yield* refused(`its executor says ${frame._tag} first`)
+})
+
+const run = (vm: MicroVm, job: Job, random: SecureRandom.SecureRandom["Service"]) =>
+  Effect.gen(function* () {
+    const running = yield* Run.start(vm.channel, job, {
+      greeting: Effect.gen(function* () {
+        yield* vm.reach("Ready")
+        const chance = yield* random.randomBytes(Frame.seedBytes)
+        const milliseconds = yield* Clock.currentTimeMillis
+        return [Frame.clock(BigInt(milliseconds) * 1_000_000n), Frame.seed(chance)]
+      }),
+      judge: Effect.fnUntraced(function* (exited: Frame.Exited) {
+        // A disk that cannot be read any more is no fault of the builder that failed by it.
+        yield* vm.settle
+        yield* vm.reach("Collecting")
+        return {
+          exit: Ending.exitOf(exited, { oomKills: exited.oomKills, machineKilled: false }),
+          usage: {
+            cpuUserMicroseconds: exited.cpuUserMicroseconds,
+            cpuSystemMicroseconds: exited.cpuSystemMicroseconds,
+            memoryPeakBytes: exited.memoryPeakBytes ?? exited.residentBytesMax
+          }
+        }
+      }),
+      lost: (error) =>
+        Effect.flatMap(vm.explain, (detail) =>
+          Effect.fail(
+            detail === null
+              ? error
+              : new SandboxError({ operation: "running the virtual machine", detail, cause: error })
+          )
+        )
+    })
+    yield* vm.reach("Running")
+    return running
+  })
+
+const hosts = Buffer.from("127.0.0.1 localhost\n::1 localhost\n")
+
+/** It has none yet, so a build that may have it finds itself alone, and knows at least its own name. */
+const withoutNetwork = (job: Job): Job =>
+  job.network ? { ...job, network: false, etc: [...job.etc, { name: "hosts", contents: hosts }] } : job

@@ -1,0 +1,119 @@
+/**
+ * QEMU's command line, as data: a machine of a few cores and some memory, with what a build needs and nothing else.
+ *
+ *     virtio-serial   the channel to the executor, a port named `drover.0`
+ *     virtio-blk      `store`: the closure, read-only, from the block server
+ *     virtio-blk      `scratch`: what the build may write
+ *     virtio-rng      entropy
+ *     serial          the kernel's last words
+ *
+ * There is no network card. Paths are those of the jail that it runs in; what only this machine may have comes as open
+ * descriptors, so that there is nothing by that name for anybody else to find.
+ */
+
+/** Of the guest. */
+export type Architecture = "x86_64" | "aarch64"
+
+export type Accelerator = "kvm" | "tcg"
+
+/** Where the jail has the guest's kernel and initramfs, and the block server's socket. */
+export const places = { guest: "/guest", run: "/run" } as const
+
+/** Name of the block server's socket in the run directory. */
+export const storeSocket = "store.sock"
+
+/** The descriptors that it inherits. */
+export const descriptors = { scratch: 4, channel: 5, monitor: 6 } as const
+
+export interface Machine {
+  readonly architecture: Architecture
+  readonly accelerator: Accelerator
+  readonly cores: number
+  readonly memoryBytes: number
+  /** Of the guest's kernel. */
+  readonly commandLine: string
+  readonly hasStore: boolean
+}
+
+export const programs: { readonly [A in Architecture]: string } = {
+  x86_64: "qemu-system-x86_64",
+  aarch64: "qemu-system-aarch64"
+}
+
+/** What of a machine depends on its kind. With `max`, an emulated Arm spends most of its time on pointer authentication. */
+const kinds: { readonly [A in Architecture]: { readonly [B in Accelerator]: ReadonlyArray<string> } } = {
+  x86_64: {
+    kvm: ["-machine", "q35,accel=kvm", "-cpu", "host", "-bios", "qboot.rom"],
+    tcg: ["-machine", "q35", "-cpu", "max", "-bios", "qboot.rom"]
+  },
+  aarch64: {
+    kvm: ["-machine", "virt,gic-version=max,accel=kvm", "-cpu", "host"],
+    tcg: ["-machine", "virt,gic-version=3", "-cpu", "cortex-a57"]
+  }
+}
+
+/** Emulated code that is kept. Half of it doubles the time of a compilation, and more of it buys nothing. */
+const translatedMebibytes = 256
+
+/** Memory of QEMU's own, beside the guest's. */
+export const overheadBytes: { readonly [A in Accelerator]: number } = {
+  kvm: 100 * 2 ** 20,
+  tcg: 512 * 2 ** 20
+}
+
+const deny = ["obsolete", "elevateprivileges", "spawn", "resourcecontrol"].map((group) => `${group}=deny`)
+
+const mebibytes = (bytes: number) => `${Math.ceil(bytes / 2 ** 20)}M`
+
+/** What follows the program's name. */
+export const words = (machine: Machine): ReadonlyArray<string> => {
+  const { accelerator, architecture, commandLine, cores, hasStore, memoryBytes } = machine
+  return [
+    ...["-name", "drover,process=drover-vm"],
+    ...["-nodefaults", "-no-user-config", "-no-reboot"],
+    ...["-display", "none"],
+    ...["-sandbox", ["on", ...deny].join(",")],
+    ...kinds[architecture][accelerator],
+    ...(accelerator === "tcg" ? ["-accel", `tcg,thread=multi,tb-size=${translatedMebibytes}`] : []),
+    ...["-m", mebibytes(memoryBytes)],
+    ...["-smp", `${cores}`],
+    ...["-kernel", `${places.guest}/kernel`],
+    ...["-initrd", `${places.guest}/initramfs.cpio`],
+    ...["-append", commandLine],
+    // Standard output alone is a pipe; nothing is ever read.
+    ...["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
+    ...["-chardev", `socket,id=monitor,fd=${descriptors.monitor}`, "-mon", "chardev=monitor,mode=control"],
+    ...["-object", "rng-random,id=entropy,filename=/dev/urandom"],
+    ...["-device", "virtio-rng-pci,rng=entropy,disable-legacy=on"],
+    ...["-device", "virtio-serial-pci,disable-legacy=on"],
+    ...["-chardev", `socket,id=channel,fd=${descriptors.channel}`],
+    ...["-device", "virtserialport,chardev=channel,name=drover.0"],
+    ...(hasStore ? disk("store", storeOptions) : []),
+    ...["-add-fd", `fd=${descriptors.scratch},set=1`],
+    ...disk("scratch", scratchOptions)
+  ]
+}
+
+const storeOptions = [
+  "driver=nbd",
+  "server.type=unix",
+  `server.path=${places.run}/${storeSocket}`,
+  "read-only=on",
+  "discard=ignore"
+]
+
+/** The format is said, since a build could write another's header; nothing is flushed that ends with the machine. */
+const scratchOptions = [
+  "driver=raw",
+  "cache.direct=off",
+  "cache.no-flush=on",
+  "discard=unmap",
+  "file.driver=file",
+  "file.filename=/dev/fdset/1",
+  "file.locking=off"
+]
+
+const disk = (name: string, options: ReadonlyArray<string>) => [
+  ...["-blockdev", [`node-name=${name}`, ...options].join(",")],
+  ...["-device", `virtio-blk-pci,drive=${name},serial=${name},disable-legacy=on`]
+]
