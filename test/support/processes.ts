@@ -24,7 +24,10 @@ export const directory = Effect.acquireRelease(
   (made) => Effect.sync(() => fs.rmSync(made, { recursive: true, force: true }))
 )
 
-/** The C programs as they stand in `executor/` now: those in `build/` if they are, else compiled anew. */
+/**
+ * The C programs as they stand in `executor/` now: those in `build/` if they are, else compiled anew. Either way they
+ * lie where every user gets to, which the project may not.
+ */
 export const programs = Effect.flatMap(directory, (place) =>
   Effect.sync(() => {
     const build = path.join(root, "build")
@@ -32,8 +35,11 @@ export const programs = Effect.flatMap(directory, (place) =>
       spawnSync("make", ["-s", "-C", path.join(root, "executor"), `OUT=${to}`, ...words], {
         stdio: ["ignore", "inherit", "inherit"]
       }).status
-    if (fs.existsSync(path.join(build, "busybox")) && make("../build", "-q") === 0) return build
-    if (make(place, "ANALYZE=") !== 0) throw new Error("the executor does not compile")
+    if (make("../build", "-q") === 0) {
+      for (const name of ["executor", "launcher", "starter"]) {
+        fs.copyFileSync(path.join(build, name), path.join(place, name))
+      }
+    } else if (make(place, "ANALYZE=") !== 0) throw new Error("the executor does not compile")
     fs.copyFileSync(busybox, path.join(place, "busybox"))
     fs.chmodSync(path.join(place, "busybox"), 0o755)
     return place
