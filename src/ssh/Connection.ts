@@ -133,7 +133,7 @@ export const make = Effect.fnUntraced(function* (wire: Wire, limits: ConnectionL
     yield* authenticate
     admitted()
     const sessions = yield* FiberSet.make<void>()
-    yield* Queue.take(events).pipe(
+    return yield* Queue.take(events).pipe(
       Effect.flatMap((event) =>
         event._tag === "SessionOpened"
           ? FiberSet.run(
@@ -145,7 +145,6 @@ export const make = Effect.fnUntraced(function* (wire: Wire, limits: ConnectionL
       Effect.forever,
       Effect.annotateLogs({ account: account?.name })
     )
-    return yield* Effect.never
   }, Effect.scoped)
 
   return {

@@ -137,7 +137,7 @@ export const tagged = <const Cases extends Record<string, readonly [code: number
       }
       const { fields, tag } = found
       // The tag and the codec of the fields come from the same case.
-      return { _tag: tag, ...(yield* fields.decode(version)) } as any
+      return { _tag: tag, ...(yield* fields.decode(version)) }
     }
   }
 }

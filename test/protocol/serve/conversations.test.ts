@@ -14,7 +14,7 @@ const recorded = conversations("serve")
 const of = (client: string, name: string) => {
   const found = recorded.find((one) => one.client === client && one.case === name)
   assert.isDefined(found)
-  return walk(found!)
+  return walk(found)
 }
 
 const names = (steps: ReadonlyArray<Step>) => steps.map(({ name }) => name).join(" ")
@@ -22,7 +22,7 @@ const names = (steps: ReadonlyArray<Step>) => steps.map(({ name }) => name).join
 const step = (steps: ReadonlyArray<Step>, name: Name): Step => {
   const found = steps.find((step) => step.name === name)
   assert.isDefined(found, name)
-  return found!
+  return found
 }
 
 // The walk read them by the codec of the command.

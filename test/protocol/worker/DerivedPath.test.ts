@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
-import * as Nix from "../../../src/protocol/nix/DerivedPath.ts"
+import type * as Nix from "../../../src/protocol/nix/DerivedPath.ts"
 import { StorePath } from "../../../src/protocol/nix/StorePath.ts"
 import * as Codec from "../../../src/protocol/wire/Codec.ts"
 import { DerivedPath } from "../../../src/protocol/worker/DerivedPath.ts"

@@ -17,13 +17,13 @@ const recorded = conversations("worker")
 const of = (client: string, name: string) => {
   const found = recorded.find((one) => one.client === client && one.case === name)
   assert.isDefined(found)
-  return { recording: found!, ...walk(found!) }
+  return { recording: found, ...walk(found) }
 }
 
 const step = (steps: ReadonlyArray<Step>, name: Name): Step => {
   const found = steps.find((step) => step.name === name)
   assert.isDefined(found, name)
-  return found!
+  return found
 }
 
 // The walk read them by the codec of the operation.
