@@ -15,6 +15,13 @@ import { runInPlace, serve } from "./bootstrap/child.mjs"
 import { setUp } from "./bootstrap/steps.mjs"
 import { bench, check, test } from "./bootstrap/verify.mjs"
 
+/** Said here or in the environment; who says it in a file has the machines set up all the same. */
+const wantsMachines = (args) => {
+  const at = args.indexOf("--sandbox")
+  const said = args.find((word) => word.startsWith("--sandbox="))?.slice("--sandbox=".length)
+  return (at >= 0 ? args[at + 1] : (said ?? process.env.DROVER_SANDBOX)) !== "process"
+}
+
 const commands = {
   /** The server. Its options are its own, and shown without setting anything up. */
   async start(args, install) {
@@ -22,7 +29,7 @@ const commands = {
       process.stdout.write(readFileSync(path.join(root, "docs/operating/options.txt"), "utf8"))
       return 0
     }
-    await setUp("start", install)
+    await setUp(wantsMachines(args) ? "start" : "process", install)
     return serve([node24, path.join(root, "src/cli/start.ts"), ...args])
   },
 

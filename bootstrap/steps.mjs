@@ -8,22 +8,34 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import path from "node:path"
 import { busybox } from "./busybox.mjs"
 import { executor } from "./executor.mjs"
+import { guests } from "./guest/steps.mjs"
 import { npmPackages } from "./packages.mjs"
 import { build } from "./place.mjs"
 import { postgres } from "./postgres.mjs"
-import { progress, refuse, say } from "./say.mjs"
+import { progress, refuse, Refusal, say } from "./say.mjs"
 import { ssh2 } from "./ssh2.mjs"
-import { bring, missing, sshd } from "./system.mjs"
+import { bring, machinery, missing, sshd } from "./system.mjs"
 
 const running = { programs: ["compiler", "make", "python"], steps: [ssh2, postgres, busybox, executor] }
+const machines = { programs: machinery, steps: guests }
 const nixClient = ["nix", "ssh"]
 
-/** By purpose: programs of the system, and steps in order. `start` takes only what running needs. */
+/** By purpose: programs of the system, and steps in order. `start` takes only what running needs, as does `process`. */
 const needs = {
-  start: { programs: running.programs, steps: [npmPackages({ dev: false }), ...running.steps] },
+  start: {
+    programs: [...running.programs, ...machines.programs],
+    steps: [npmPackages({ dev: false }), ...running.steps, ...machines.steps]
+  },
+  process: { programs: running.programs, steps: [npmPackages({ dev: false }), ...running.steps] },
   check: { programs: [], steps: [npmPackages({ dev: true })] },
-  test: { programs: [...running.programs, ...nixClient], steps: [npmPackages({ dev: true }), ...running.steps] },
-  bench: { programs: [...running.programs, ...nixClient], steps: [npmPackages({ dev: true }), ...running.steps, sshd] }
+  test: {
+    programs: [...running.programs, ...machines.programs, ...nixClient],
+    steps: [npmPackages({ dev: true }), ...running.steps, ...machines.steps]
+  },
+  bench: {
+    programs: [...running.programs, ...machines.programs, ...nixClient],
+    steps: [npmPackages({ dev: true }), ...running.steps, ...machines.steps, sshd]
+  }
 }
 
 /** Brings everything that `purpose` needs and is not there. */
@@ -44,10 +56,21 @@ export const setUp = async (purpose, install) => {
     await bring(absent, fetched)
     for (const step of steps) {
       // Asked again each time: an earlier step may have undone or done it.
-      if (!step.isDone()) await progress(step.name, step.run)
+      if (!step.isDone()) await progress(step.name, step.isOptional === true ? () => attempt(step) : step.run)
     }
   } finally {
     release()
+  }
+}
+
+/** A step that the product can do without, and then says so itself. It is tried again at the next start. */
+const attempt = async (step) => {
+  try {
+    await step.run()
+  } catch (error) {
+    // An end that was asked for is one.
+    if (!(error instanceof Refusal) || error.status !== 1) throw error
+    say(`goes on without ${step.name}: ${error.message}`)
   }
 }
 

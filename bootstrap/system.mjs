@@ -7,27 +7,48 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import path from "node:path"
 import { run } from "./child.mjs"
+import { architectures, isOwn } from "./guest/architectures.mjs"
 import { build, findProgram, toolEnvironment } from "./place.mjs"
 import { progress, refuse, say } from "./say.mjs"
 
-/** What is needed, the programs that show that it is there, and Debian's package. */
+/** What emulates an architecture, and what compiles for one that the host is not. */
+const foreign = Object.entries(architectures).flatMap(([arch, { compiler, compilerPackages, emulator, headers }]) => {
+  const emulates = { programs: [emulator.program], packages: [emulator.package] }
+  const compiles = { programs: [compiler], files: [headers], packages: compilerPackages }
+  return [[`emulator ${arch}`, emulates], ...(isOwn(arch) ? [] : [[`compiler ${arch}`, compiles]])]
+})
+
+/** What is needed, the programs and files that show that it is there, and Debian's packages. */
 const known = {
   // Debian's gcc alone comes without the C library's headers, which g++ asks for.
-  compiler: { programs: ["gcc", "g++"], package: "g++" },
-  make: { programs: ["make"], package: "make" },
-  python: { programs: ["python3"], package: "python3" },
-  nix: { programs: ["nix", "nix-build", "nix-store"], package: "nix-bin" },
-  ssh: { programs: ["ssh", "ssh-keygen"], package: "openssh-client" },
+  compiler: { programs: ["gcc", "g++"], packages: ["g++"] },
+  make: { programs: ["make"], packages: ["make"] },
+  python: { programs: ["python3"], packages: ["python3"] },
+  nix: { programs: ["nix", "nix-build", "nix-store"], packages: ["nix-bin"] },
+  ssh: { programs: ["ssh", "ssh-keygen"], packages: ["openssh-client"] },
   // Gives a user other than root the range of user ids that the sandboxes need.
-  uidmap: { programs: ["newuidmap", "newgidmap"], package: "uidmap" }
+  uidmap: { programs: ["newuidmap", "newgidmap"], packages: ["uidmap"] },
+  jail: { programs: ["bwrap"], packages: ["bubblewrap"] },
+  scratch: { programs: ["mkfs.ext4"], packages: ["e2fsprogs"] },
+  // Kernels come compressed, by Debian's choice of the year, and so do their modules.
+  lz4: { programs: ["lz4"], packages: ["lz4"] },
+  zstd: { programs: ["zstd"], packages: ["zstd"] },
+  xz: { programs: ["xz"], packages: ["xz-utils"] },
+  ...Object.fromEntries(foreign)
 }
+
+/** What virtual machines need, by name in `known`. */
+export const machinery = ["jail", "scratch", "lz4", "zstd", "xz", ...foreign.map(([name]) => name)]
 
 /** The packages of those that are not there. */
 export const missing = (names) =>
   [...names, ...(process.getuid() === 0 ? [] : ["uidmap"])]
     .map((name) => known[name])
-    .filter(({ programs }) => programs.some((program) => findProgram(program) === null))
-    .map((each) => each.package)
+    .filter(
+      ({ files = [], programs }) =>
+        programs.some((program) => findProgram(program) === null) || !files.every((file) => existsSync(file))
+    )
+    .flatMap(({ packages }) => packages)
 
 /** Installs `packages`; `fetched` are named with them, and fetched by the steps that want them. */
 export const bring = async (packages, fetched) => {

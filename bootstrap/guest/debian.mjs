@@ -4,7 +4,7 @@
  * Those of another architecture come by a state of apt's own under `build/`, so that the machine's lists, and what dpkg
  * holds possible, stay as they are. Which release they are of is what the machine's own sources say.
  */
-import { mkdirSync, writeFileSync } from "node:fs"
+import { mkdirSync, rmSync, writeFileSync } from "node:fs"
 import path from "node:path"
 import { ask, run } from "../child.mjs"
 import { build, toolEnvironment } from "../place.mjs"
@@ -52,6 +52,11 @@ export const newestKernel = async (arch) => {
   return found === null
     ? refuse(`expected the package ${name} among apt's sources, found none; is this Debian?`)
     : found[1]
+}
+
+/** Removes apt's state for another architecture, which is twenty megabytes of lists. */
+export const forget = (arch) => {
+  if (!isOwn(arch)) rmSync(stateOf(architectures[arch].debian), { recursive: true, force: true })
 }
 
 /** Unpacks a package; gives where. */

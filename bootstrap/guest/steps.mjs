@@ -7,7 +7,7 @@
  */
 import { spawnSync } from "node:child_process"
 import { createHash } from "node:crypto"
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import path from "node:path"
 import { findStatic } from "../busybox.mjs"
 import { run } from "../child.mjs"
@@ -15,7 +15,7 @@ import { sourceHash } from "../executor.mjs"
 import { build, root, toolEnvironment } from "../place.mjs"
 import { refuse } from "../say.mjs"
 import { architectures, isOwn } from "./architectures.mjs"
-import { fetch, newestKernel, refresh } from "./debian.mjs"
+import { fetch, forget, newestKernel, refresh } from "./debian.mjs"
 import { compose } from "./initramfs.mjs"
 import { bareKernel } from "./kernel.mjs"
 import { loadOrder, moduleName, unsigned } from "./modules.mjs"
@@ -27,8 +27,6 @@ const sha256 = (...parts) => parts.reduce((sum, part) => sum.update(part), creat
 
 /** Of the files that decide how something is made. */
 const hashOf = (...names) => sha256(...names.map((name) => readFileSync(path.join(root, "bootstrap/guest", name))))
-
-const placeOf = (arch) => path.join(build, "guest", arch)
 
 const reads = (file, text) => existsSync(file) && readFileSync(file, "utf8") === text
 
@@ -62,88 +60,87 @@ const modulesIn = (unpacked, version) =>
   ["usr/lib/modules", "lib/modules"].map((dir) => path.join(unpacked, dir, version)).find((dir) => existsSync(dir)) ??
   refuse(`expected the modules of ${version} in its package, found none`)
 
-/** Kernel, modules and shell, from Debian. */
-const parts = (arch) => {
-  const { debian } = architectures[arch]
-  const place = path.join(placeOf(arch), "parts")
-  const mark = path.join(place, "made")
-  const made = () => hashOf("kernel.mjs", "modules.mjs", "steps.mjs")
-  const isDone = () => reads(mark, made())
-  const suffix = isOwn(arch) ? "" : `:${debian}`
-  return {
-    name: `kernel and modules of ${arch} machines`,
-    isDone,
-    fetches: () => {
-      const shell = isOwn(arch) ? [] : [`busybox-static${suffix}`]
-      return isDone() ? [] : [`linux-image-cloud-${debian}${suffix}`, ...shell]
-    },
-    run: async () => {
-      await refresh(arch)
-      const image = await newestKernel(arch)
-      const version = image.replace("linux-image-", "")
-      const unpacked = await fetch(arch, image)
-      rmSync(place, { recursive: true, force: true })
-      mkdirSync(path.join(place, "modules"), { recursive: true })
-
-      const kernel = await bareKernel(readFileSync(path.join(unpacked, "boot", `vmlinuz-${version}`)), filter)
-      const loaded = loadOrder(wantedModules, moduleReader(modulesIn(unpacked, version)))
-      put(path.join(place, "kernel"), kernel)
-      for (const { contents, name } of loaded) put(path.join(place, "modules", `${name}.ko`), contents)
-      put(path.join(place, "modules/order"), loaded.map(({ name }) => `${name}.ko\n`).join(""))
-      put(path.join(place, "version"), version)
-      rmSync(unpacked, { recursive: true })
-
-      const shell = isOwn(arch) ? path.join(build, "busybox") : findStatic(await fetch(arch, "busybox-static"))
-      put(path.join(place, "sh"), readFileSync(shell))
-      writeFileSync(mark, made())
-    }
-  }
-}
-
 /** The executor for machines of that kind: the host's own, or one that a cross compiler makes. */
 const executorFor = async (arch) => {
   if (isOwn(arch)) return path.join(build, "executor")
   const out = path.join("../build/guest", arch, "parts")
   const words = [`OUT=${out}`, `CC=${architectures[arch].compiler}`, "ANALYZE=", `${out}/executor`]
   await run(["make", "-C", "executor", ...words], { cwd: root, log: "executor" })
-  return path.join(placeOf(arch), "parts/executor")
+  return path.join(build, "guest", arch, "parts/executor")
+}
+
+/** Kernel, modules and shell, from Debian, into the directory `place`. */
+const bringParts = async (arch, place) => {
+  await refresh(arch)
+  const image = await newestKernel(arch)
+  const version = image.replace("linux-image-", "")
+  const unpacked = await fetch(arch, image)
+  rmSync(place, { recursive: true, force: true })
+  mkdirSync(path.join(place, "modules"), { recursive: true })
+
+  const loaded = loadOrder(wantedModules, moduleReader(modulesIn(unpacked, version)))
+  for (const { contents, name } of loaded) put(path.join(place, "modules", `${name}.ko`), contents)
+  put(path.join(place, "modules/order"), loaded.map(({ name }) => `${name}.ko\n`).join(""))
+  put(path.join(place, "version"), version)
+  const kernel = readFileSync(path.join(unpacked, "boot", `vmlinuz-${version}`))
+  put(path.join(place, "kernel"), await bareKernel(kernel, filter))
+  rmSync(unpacked, { recursive: true })
+
+  const shell = isOwn(arch) ? path.join(build, "busybox") : findStatic(await fetch(arch, "busybox-static"))
+  put(path.join(place, "sh"), readFileSync(shell))
+  forget(arch)
+}
+
+/** The initramfs, and what is to be known of it, from the parts. */
+const assemble = async (arch, place) => {
+  const read = (name) => readFileSync(path.join(place, "parts", name))
+  const modules = readdirSync(path.join(place, "parts/modules"))
+  const initramfs = compose({
+    executor: readFileSync(await executorFor(arch)),
+    shell: read("sh"),
+    modules: modules.map((name) => ({ name, contents: read(path.join("modules", name)) }))
+  })
+  const { commandLine } = architectures[arch]
+  const kernelVersion = read("version").toString()
+  const kernelHash = sha256(read("kernel"))
+  const initramfsHash = sha256(initramfs)
+  const hash = sha256([kernelHash, initramfsHash, commandLine].join("\n"))
+  const guest = { arch, kernelVersion, kernelHash, initramfsHash, hash, commandLine }
+
+  rmSync(path.join(place, "kernel"), { force: true })
+  linkSync(path.join(place, "parts/kernel"), path.join(place, "kernel"))
+  put(path.join(place, "initramfs.cpio"), initramfs)
+  put(path.join(place, "guest.json"), `${JSON.stringify(guest, null, 2)}\n`)
 }
 
 /** What the virtual machines of that architecture boot. */
 const guest = (arch) => {
-  const place = placeOf(arch)
-  const mark = path.join(place, "made")
-  const made = () => {
-    const from = path.join(place, "parts/made")
-    return existsSync(from) ? sha256(readFileSync(from), sourceHash(), hashOf("cpio.mjs", "initramfs.mjs")) : ""
-  }
+  const place = path.join(build, "guest", arch)
+  const marks = { parts: path.join(place, "parts/made"), whole: path.join(place, "made") }
+  const partsFrom = () => hashOf("kernel.mjs", "modules.mjs", "steps.mjs")
+  const wholeFrom = () => sha256(partsFrom(), sourceHash(), hashOf("architectures.mjs", "cpio.mjs", "initramfs.mjs"))
+  const hasParts = () => reads(marks.parts, partsFrom())
+  const suffix = isOwn(arch) ? "" : `:${architectures[arch].debian}`
   return {
-    name: `${arch} machines`,
-    isDone: () => reads(mark, made()),
+    name: `the ${arch} machines that builds run in`,
+    // The other backend does without.
+    isOptional: true,
+    isDone: () => hasParts() && reads(marks.whole, wholeFrom()),
+    fetches: () => {
+      const shell = isOwn(arch) ? [] : [`busybox-static${suffix}`]
+      return hasParts() ? [] : [`linux-image-cloud-${architectures[arch].debian}${suffix}`, ...shell]
+    },
     run: async () => {
-      const from = path.join(place, "parts")
-      const read = (name) => readFileSync(path.join(from, name))
-      const modules = readdirSync(path.join(from, "modules")).map((name) => ({
-        name,
-        contents: read(`modules/${name}`)
-      }))
-      const kernel = read("kernel")
-      const initramfs = compose({ executor: readFileSync(await executorFor(arch)), shell: read("sh"), modules })
-      const { commandLine } = architectures[arch]
-      const kernelHash = sha256(kernel)
-      const initramfsHash = sha256(initramfs)
-      const hash = sha256([kernelHash, initramfsHash, commandLine].join("\n"))
-      const kernelVersion = read("version").toString()
-      put(path.join(place, "kernel"), kernel)
-      put(path.join(place, "initramfs.cpio"), initramfs)
-      put(
-        path.join(place, "guest.json"),
-        `${JSON.stringify({ arch, kernelVersion, kernelHash, initramfsHash, hash, commandLine }, null, 2)}\n`
-      )
-      writeFileSync(mark, made())
+      if (!hasParts()) {
+        await bringParts(arch, path.join(place, "parts"))
+        writeFileSync(marks.parts, partsFrom())
+      }
+      const made = wholeFrom()
+      await assemble(arch, place)
+      writeFileSync(marks.whole, made)
     }
   }
 }
 
 /** For every architecture, since a host emulates those that it is not. */
-export const guests = Object.keys(architectures).flatMap((arch) => [parts(arch), guest(arch)])
+export const guests = Object.keys(architectures).map(guest)
