@@ -1,11 +1,18 @@
 /**
  * Closures as block devices: one read-only disk for each virtual machine, which holds the store paths that its build
  * may see and no other. The disk's file system (EROFS) has the store directory as its root.
+ *
+ * One process of its own serves them all: without keys, without the database, and with no files but NARs. A guest that
+ * reads without end, or has got out of its machine, talks to that one and not to this; and to compose a large closure
+ * stops nobody here. If it dies, the machines that it served are lost, and it is started again for the next.
  */
-import { Context, type Effect, type Scope } from "effect"
-import type { Sha256 } from "../../protocol/nix/Hash.ts"
+import { Context, Effect, Layer, type Scope, Semaphore } from "effect"
+import * as net from "node:net"
 import type { StorePath } from "../../protocol/nix/StorePath.ts"
-import type { SandboxError } from "../SandboxError.ts"
+import { ClosureSource } from "../ClosureSource.ts"
+import { SandboxError } from "../SandboxError.ts"
+import type { Answer, Closure } from "./Control.ts"
+import { type Disk, type Launch, ServerProcess } from "./ServerProcess.ts"
 
 export interface Served {
   readonly sizeBytes: number
@@ -20,11 +27,87 @@ export class BlockServer extends Context.Service<
   {
     /**
      * Serves the closure by NBD, under the empty export name, on a Unix socket that is made at this path, while the
-     * scope is open. One client is let in, and the socket's file goes when it has come.
+     * scope is open. One client is let in, and the socket's file goes when it has come. Whoever can get to the path can
+     * connect: it has to be in a directory that keeps others out.
      */
-    readonly serve: (
-      closure: ReadonlyArray<{ readonly path: StorePath; readonly narHash: Sha256 }>,
-      socketPath: string
-    ) => Effect.Effect<Served, SandboxError, Scope.Scope>
+    readonly serve: (closure: Closure, socketPath: string) => Effect.Effect<Served, SandboxError, Scope.Scope>
   }
->()("drover/sandbox/BlockServer") {}
+>()("drover/sandbox/BlockServer") {
+  static readonly layer = (launch: Launch): Layer.Layer<BlockServer, SandboxError, ClosureSource> =>
+    Layer.effect(BlockServer, make(launch))
+}
+
+/** Linux takes no longer path of a socket. */
+const socketPathBytesMax = 107
+
+const make = Effect.fnUntraced(function* (launch: Launch) {
+  const closures = yield* ClosureSource
+  const starting = yield* Semaphore.make(1)
+  let current: ServerProcess | null = null
+  yield* Effect.addFinalizer(() => Effect.suspend(() => current?.end ?? Effect.void))
+
+  const running = Effect.suspend(() => {
+    if (current?.isAlive === true) return Effect.as(current.ready, current)
+    const started = new ServerProcess(launch)
+    current = started
+    return Effect.as(started.ready, started)
+  }).pipe(starting.withPermits(1))
+
+  /** What the process lacks is asked of whoever holds the store, and nothing that it knows. */
+  const compose = Effect.fnUntraced(function* (disk: Disk, closure: Closure) {
+    const answer = yield* disk.ask({ _tag: "Compose", disk: disk.number, closure })
+    if (answer._tag !== "Missing") return yield* composed(answer)
+    const nars = yield* closures.nars(answer.narHashes)
+    return yield* Effect.flatMap(disk.ask({ _tag: "Add", disk: disk.number, nars }), composed)
+  })
+
+  const serve = Effect.fn("BlockServer.serve")(function* (closure: Closure, socketPath: string) {
+    const disk = yield* Effect.flatMap(running, (process) => process.open)
+    const sizeBytes = yield* compose(disk, closure)
+    yield* listen(socketPath, disk)
+    const readLog = Effect.flatMap(disk.ask({ _tag: "ReadLog", disk: disk.number }), (answer) =>
+      answer._tag === "Read" ? Effect.succeed(answer.paths) : unexpected(answer)
+    )
+    return { sizeBytes, readLog, lost: disk.lost }
+  })
+
+  // What cannot be started is found out now, and not by the first build.
+  yield* running
+  return { serve }
+})
+
+const composed = (answer: Answer): Effect.Effect<number, SandboxError> =>
+  answer._tag === "Composed" ? Effect.succeed(answer.sizeBytes) : unexpected(answer)
+
+const unexpected = (answer: Answer) =>
+  Effect.fail(
+    new SandboxError({
+      operation: "serving a closure",
+      detail: answer._tag === "Refused" ? answer.detail : `expected another answer, found ${answer._tag}`
+    })
+  )
+
+/** Lets one client in, and hands its connection on unread. */
+const listen = (socketPath: string, disk: Disk): Effect.Effect<void, SandboxError, Scope.Scope> => {
+  const failed = (detail: string) => new SandboxError({ operation: `listening on ${socketPath}`, detail })
+  // The system would cut it, and listen elsewhere.
+  if (Buffer.byteLength(socketPath) > socketPathBytesMax) {
+    return Effect.fail(failed(`expected a path of at most ${socketPathBytesMax} bytes`))
+  }
+  const open = Effect.callback<net.Server, SandboxError>((resume) => {
+    const server = net.createServer({ pauseOnConnect: true })
+    server.once("error", (error) => resume(Effect.fail(failed(error.message))))
+    // The machine has a user id of its own.
+    server.listen({ path: socketPath, readableAll: true, writableAll: true }, () => resume(Effect.succeed(server)))
+  })
+  const close = (server: net.Server) => Effect.sync(() => server.close())
+  return Effect.map(Effect.acquireRelease(open, close), (server) => {
+    server.once("connection", (socket) => {
+      server.close()
+      // It is gone from here as soon as it is there.
+      socket.on("error", () => {})
+      disk.attach(socket)
+    })
+    server.on("error", () => {})
+  })
+}

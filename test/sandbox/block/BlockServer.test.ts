@@ -1,0 +1,197 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, type Scope } from "effect"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { Sha256 } from "../../../src/protocol/nix/Hash.ts"
+import { BlockServer } from "../../../src/sandbox/block/BlockServer.ts"
+import type { Closure } from "../../../src/sandbox/block/Control.ts"
+import * as blockServer from "../../support/blockServer.ts"
+import * as erofs from "../../support/erofs.ts"
+import * as listed from "../../support/listed.ts"
+import * as nbd from "../../support/nbd.ts"
+import { familyOf } from "../../support/ProcessTable.ts"
+import * as processes from "../../support/processes.ts"
+import type { Tree } from "../../support/trees.ts"
+
+const file = (contents: string): Tree => ({ _tag: "File", executable: false, contents: Buffer.from(contents) })
+const directory = (entries: { readonly [name: string]: Tree }): Tree => ({ _tag: "Directory", entries })
+
+const trees: ReadonlyArray<Tree> = [
+  directory({ bin: directory({ hello: file("hello"), link: { _tag: "Symlink", target: "hello" } }) }),
+  directory({ large: file("large".repeat(100_000)), empty: file(""), small: file("small") }),
+  file("a".repeat(20_000)),
+  file("never read")
+]
+
+/** A store, and a server over it, for one test. */
+const served = <A>(
+  test: (given: {
+    readonly store: blockServer.Store
+    readonly socket: string
+    readonly place: string
+  }) => Effect.Effect<A, unknown, BlockServer | Scope.Scope>
+) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const place = yield* processes.directory
+      const store = new blockServer.Store(place)
+      return yield* Effect.provide(
+        test({ store, socket: path.join(place, "store.sock"), place }),
+        blockServer.layer(store)
+      )
+    })
+  )
+
+const serve = Effect.fnUntraced(function* (closure: Closure, socket: string) {
+  return yield* (yield* BlockServer).serve(closure, socket)
+})
+
+const connect = (socket: string) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const client = await nbd.connect(socket)
+      return { client, size: await nbd.go(client) }
+    }),
+    ({ client }) => Effect.sync(() => client.socket.destroy())
+  )
+
+describe("BlockServer", { timeout: 10_000 }, () => {
+  it.effect("serves a closure, and remembers what was read of it", () =>
+    served(({ socket, store }) =>
+      Effect.gen(function* () {
+        const closure = store.closure(trees)
+        const disk = yield* serve(closure, socket)
+        const { client, size } = yield* connect(socket)
+        assert.strictEqual(size, disk.sizeBytes)
+        assert.isFalse(fs.existsSync(socket), "nobody else can come")
+        assert.deepStrictEqual(yield* disk.readLog, [])
+
+        const image = yield* Effect.promise(() => nbd.readAll(client, size))
+
+        assert.deepStrictEqual(
+          erofs.read(image).entries,
+          Object.fromEntries(trees.map((tree, index) => [blockServer.pathOf(index), listed.found(tree)]))
+        )
+        assert.sameMembers(
+          [...(yield* disk.readLog)],
+          closure.map(({ path }) => path)
+        )
+      })
+    )
+  )
+
+  it.effect("tells the store paths apart in what was read", () =>
+    served(({ socket, store }) =>
+      Effect.gen(function* () {
+        const closure = store.closure(trees)
+        const disk = yield* serve(closure, socket)
+        const { client, size } = yield* connect(socket)
+
+        // The last block of a disk is that of its last file.
+        yield* Effect.promise(() => nbd.read(client, size - 4096, 10))
+
+        assert.deepStrictEqual(yield* disk.readLog, [blockServer.pathOf(3)])
+      })
+    )
+  )
+
+  it.effect("asks for what it does not know, and for nothing twice", () =>
+    served(({ place, store }) =>
+      Effect.gen(function* () {
+        const closure = store.closure(trees)
+        const [first, ...rest] = closure
+
+        for (const [index, one] of [rest, closure, closure].entries()) {
+          yield* Effect.scoped(serve(one, path.join(place, `${index}.sock`)))
+        }
+
+        assert.deepStrictEqual(store.asked, [rest.map(({ narHash }) => narHash), [first!.narHash]])
+      })
+    )
+  )
+
+  it.effect("closes the connection with the scope", () =>
+    served(({ socket, store }) =>
+      Effect.gen(function* () {
+        const closure = store.closure(trees)
+        const client = yield* Effect.scoped(
+          Effect.gen(function* () {
+            yield* serve(closure, socket)
+            return yield* Effect.promise(() => nbd.connect(socket))
+          })
+        )
+
+        yield* Effect.promise(() => client.closed)
+        assert.isFalse(fs.existsSync(socket))
+      })
+    )
+  )
+
+  it.effect("answers what it cannot read with an error, and goes on", () =>
+    served(({ socket, store }) =>
+      Effect.gen(function* () {
+        const closure = store.closure(trees)
+        fs.truncateSync(store.fileOf(closure[2]!.narHash), 10)
+        const disk = yield* serve(closure, socket)
+        const { client, size } = yield* connect(socket)
+
+        const refused = yield* Effect.exit(Effect.tryPromise(() => nbd.readAll(client, size)))
+        const first = yield* Effect.promise(() => nbd.read(client, 0, 4096))
+
+        assert.strictEqual(refused._tag, "Failure")
+        assert.strictEqual(first.readUInt32LE(1024), 0xe0f5e1e2)
+        assert.isAbove(disk.sizeBytes, 0)
+      })
+    )
+  )
+
+  it.effect("refuses a listing that is none, and what the store does not have", () =>
+    served(({ socket, store }) =>
+      Effect.gen(function* () {
+        const one = store.closure(trees)[0]!
+        store.damage(one.narHash, Buffer.from("no listing"))
+
+        const damaged = yield* Effect.flip(Effect.scoped(serve([one], socket)))
+        const absent = yield* Effect.flip(
+          Effect.scoped(serve([{ ...one, narHash: Sha256.make("f".repeat(64)) }], socket))
+        )
+
+        assert.match(`${damaged}`, /listing of NAR/)
+        assert.match(`${absent}`, /finding inputs/)
+      })
+    )
+  )
+
+  it.effect("loses the disks of a process that dies, and starts another for the next", () =>
+    served(({ place, socket, store }) =>
+      Effect.gen(function* () {
+        const closure = store.closure(trees)
+        const disk = yield* serve(closure, socket)
+        const { client } = yield* connect(socket)
+
+        for (const { command, pid } of familyOf(process.pid)) {
+          if (command.includes("blockServer.ts")) process.kill(pid, "SIGKILL")
+        }
+
+        const lost = yield* Effect.flip(disk.lost)
+        assert.match(`${lost}`, /has ended with SIGKILL/)
+        assert.strictEqual(`${yield* Effect.flip(disk.readLog)}`, `${lost}`)
+        yield* Effect.promise(() => client.closed)
+        const again = yield* serve(closure, path.join(place, "again.sock"))
+        assert.strictEqual(again.sizeBytes, disk.sizeBytes)
+      })
+    )
+  )
+
+  it.effect("says why it cannot be started", () =>
+    Effect.gen(function* () {
+      const place = yield* processes.directory
+      const launch = { command: ["/nowhere/node"], environment: {}, descriptor: null }
+      const store = new blockServer.Store(place)
+
+      const error = yield* Effect.flip(Effect.scoped(Layer.build(blockServer.layer(store, launch))))
+
+      assert.match(`${error}`, /ENOENT/)
+    })
+  )
+})
