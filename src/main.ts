@@ -163,7 +163,7 @@ const serve = Effect.fnUntraced(function* (config: Config, identity: Identity.Id
   }
   yield* Identity.announce(reach)
   yield* Effect.logInfo("serving", {
-    sandbox: kinds.map(({ backend }) => backend).join(","),
+    sandbox: [...new Set(kinds.map(({ backend }) => backend))].join(","),
     cores: config.cores,
     memoryBytes: config.memoryBytes
   })

@@ -82,7 +82,11 @@ describe("the settings", () => {
     [["--memory", "1M"], '--memory: expected a size of at least 256M, such as 512M or 11G, found "1M"'],
     [["--ssh-listen", "7022"], "--ssh-listen: expected HOST:PORT"],
     [["--http-listen", "localhost:65536"], "--http-listen: expected HOST:PORT"],
-    [["--sandbox", "kvm"], '--sandbox: expected process; virtual machines come with the next release, found "kvm"'],
+    [["--sandbox", "docker"], '--sandbox: expected one of auto, kvm, emulated, process, found "docker"'],
+    [
+      ["--systems", "x86_64-linux,"],
+      "--systems: expected systems such as x86_64-linux, with commas between them, or all"
+    ],
     [["--data-dir", ""], '--data-dir: expected a directory\'s path, found ""'],
     [["--cores"], "--cores: expected a value, found nothing after it"],
     [["--colour", "red"], 'expected an option, found "--colour"; --help lists them'],
@@ -132,17 +136,21 @@ describe("the settings", () => {
   })
   const mebibytes = Schema.Int.check(Schema.isBetween({ minimum: 256, maximum: 2 ** 20 }))
   const cores = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 4096 }))
+  const sandboxes = Schema.Literals(["auto", "kvm", "emulated", "process"])
+  const systems = Schema.NullOr(Schema.Tuple([Schema.Literals(["x86_64-linux", "armv7l-linux"])]))
   it.prop(
     "say the same as arguments",
-    [address, address, mebibytes, cores],
-    ([sshListen, httpListen, memory, cores]) => {
+    [address, address, mebibytes, cores, sandboxes, systems],
+    ([sshListen, httpListen, memory, cores, sandbox, systems]) => {
       const config: Config = {
         ...good([]),
         dataDir: "/a b/c",
         sshListen,
         httpListen,
         memoryBytes: memory * 1024 ** 2,
-        cores
+        cores,
+        sandbox,
+        systems
       }
 
       assert.deepStrictEqual(good(toArguments(config), { cores: 1, memoryBytes: 1 }), config)

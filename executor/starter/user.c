@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -91,13 +92,28 @@ struct user user_ensure(const char *name)
 	return user;
 }
 
+/* The group that is let use KVM, where one is: virtual machines run as whoever they please, in the groups of the server. */
+static size_t kvm_group(gid_t *group)
+{
+	struct stat status;
+
+	if (stat("/dev/kvm", &status) || !(status.st_mode & S_IWGRP) || status.st_gid == 0)
+		return 0;
+	*group = status.st_gid;
+	return 1;
+}
+
 void user_become(const struct user *user)
 {
+	gid_t kvm;
+	size_t groups = kvm_group(&kvm);
+
 	for (unsigned long capability = 0; !prctl(PR_CAPBSET_READ, capability, 0, 0, 0) ||
 					   prctl(PR_CAPBSET_READ, capability, 0, 0, 0) == 1; capability++)
 		if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0))
 			die("giving up capability %lu", capability);
-	if (setgroups(0, NULL) || setresgid(user->gid, user->gid, user->gid) || setresuid(user->uid, user->uid, user->uid))
+	if (setgroups(groups, &kvm) || setresgid(user->gid, user->gid, user->gid) ||
+	    setresuid(user->uid, user->uid, user->uid))
 		die("becoming user %u", user->uid);
 	if (!setresuid(0, 0, 0) || errno != EPERM)
 		die_plainly("root could be had again");

@@ -12,7 +12,7 @@ struct user {
 /* Finds the user in /etc/passwd, or makes it and says so. */
 struct user user_ensure(const char *name);
 
-/* Becomes the user for good: no group, no capability, and none to be had again. */
+/* Becomes the user for good: no group but the one that may use KVM, no capability, and none to be had again. */
 void user_become(const struct user *user);
 
 #endif

@@ -33,7 +33,7 @@ const time = (iso: string | null | undefined) => iso?.replace("T", " ").replace(
 
 export const buildsTable = (builds: ReadonlyArray<BuildRecord>): string =>
   table([
-    ["STARTED (UTC)", "STATE", "OUTCOME", "TRIES", "SYSTEM", "ACCOUNTS", "DERIVATION"],
+    ["STARTED (UTC)", "STATE", "OUTCOME", "TRIES", "SYSTEM", "SANDBOX", "ACCOUNTS", "DERIVATION"],
     ...builds.map(({ accounts, attempts, derivation, reusedFrom, state, system }) => {
       const last = attempts.at(-1)
       return [
@@ -42,6 +42,7 @@ export const buildsTable = (builds: ReadonlyArray<BuildRecord>): string =>
         last?.outcome ?? (reusedFrom === null ? "-" : "reused"),
         String(attempts.length),
         printable(system),
+        last?.sandbox ?? "-",
         accounts.join(","),
         printable(derivation)
       ]

@@ -77,8 +77,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       accelerator,
       cores: order.cores,
       memoryBytes: order.memoryBytes + guestBytes,
-      commandLine: guest.commandLine,
-      hasStore: true
+      commandLine: guest.commandLine
     }
     const contents: Jail.Contents = {
       id,

@@ -86,7 +86,7 @@ class Machine {
   readonly #monitor: Socket
   readonly #accelerator: Accelerator
   readonly #complaint: LastWords
-  readonly #console: LastWords
+  readonly #kernel: LastWords
   readonly #asked: Array<() => void> = []
   readonly #tellLost: () => void
 
@@ -106,7 +106,7 @@ class Machine {
     this.#accelerator = accelerator
     this.channel = channel
     this.#monitor = monitor
-    this.#console = new LastWords(stdout)
+    this.#kernel = new LastWords(stdout)
     this.#complaint = new LastWords(stderr)
     let tellLost = () => {}
     this.lost = new Promise((resolve) => {
@@ -153,12 +153,17 @@ class Machine {
   /** With what was said last, by whom it was said. */
   get explanation(): string {
     const complaint = this.#complaint.text
-    const console = this.#console.text
+    const kernel = this.#kernel.text
     return [
       this.reason ?? "",
       ...(complaint === "" ? [] : [`QEMU: ${complaint}`]),
-      ...(console === "" ? [] : [`console: ${console}`])
+      ...(kernel === "" ? [] : [`its kernel: ${kernel}`])
     ].join("; ")
+  }
+
+  /** Whether more can come: then what came is trouble enough. */
+  get isConnected(): boolean {
+    return !this.channel.destroyed && !this.channel.readableEnded
   }
 
   step(next: Life.Life | Life.GivenUp) {
@@ -206,7 +211,7 @@ export const open = Effect.fnUntraced(function* (
     channel: makeChannel(machine.channel),
     lose,
     reach: (stage) => Effect.sync(() => machine.step(Life.reach(machine.life, stage))),
-    explain: Effect.promise(() => machine.lost).pipe(
+    explain: Effect.suspend(() => (machine.isConnected ? Effect.void : Effect.promise(() => machine.lost))).pipe(
       Effect.timeoutOrElse({ duration: reasonWithin, orElse: () => Effect.void }),
       Effect.map(() => (machine.reason === null ? null : machine.explanation))
     ),

@@ -174,7 +174,7 @@ const awaitReady = Effect.fnUntraced(function* (vm: MicroVm) {
   if (frame._tag !== "Ready") return yield* refused(`its executor says ${frame._tag} first`)
 })
 
-const run = (vm: MicroVm, job: Job, random: SecureRandom.SecureRandom["Service"]) =>
+export const run = (vm: MicroVm, job: Job, random: SecureRandom.SecureRandom["Service"]) =>
   Effect.gen(function* () {
     const running = yield* Run.start(vm.channel, job, {
       greeting: Effect.gen(function* () {

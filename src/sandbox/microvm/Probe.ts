@@ -36,14 +36,15 @@ const refusedModule = "kvm_pvm"
 /** Why KVM cannot be used, as far as that can be seen without a boot. */
 export const kvmTrouble = (device = "/dev/kvm", modules = "/sys/module"): string | null => {
   if (!fs.existsSync(device)) return `there is no ${device}`
+  if (fs.existsSync(path.join(modules, refusedModule))) {
+    return `${device} is of ${refusedModule}, which runs no ordinary kernel`
+  }
   try {
     fs.accessSync(device, fs.constants.R_OK | fs.constants.W_OK)
+    return null
   } catch {
     return `${device} may not be used by the user that the server runs as`
   }
-  return fs.existsSync(path.join(modules, refusedModule))
-    ? `${device} is of ${refusedModule}, which runs no ordinary kernel`
-    : null
 }
 
 const hostBoot = Effect.try({

@@ -32,7 +32,6 @@ export interface Machine {
   readonly memoryBytes: number
   /** Of the guest's kernel. */
   readonly commandLine: string
-  readonly hasStore: boolean
 }
 
 export const programs: { readonly [A in Architecture]: string } = {
@@ -67,7 +66,7 @@ const mebibytes = (bytes: number) => `${Math.ceil(bytes / 2 ** 20)}M`
 
 /** What follows the program's name. */
 export const words = (machine: Machine): ReadonlyArray<string> => {
-  const { accelerator, architecture, commandLine, cores, hasStore, memoryBytes } = machine
+  const { accelerator, architecture, commandLine, cores, memoryBytes } = machine
   return [
     ...["-name", "drover,process=drover-vm"],
     ...["-nodefaults", "-no-user-config", "-no-reboot"],
@@ -88,7 +87,7 @@ export const words = (machine: Machine): ReadonlyArray<string> => {
     ...["-device", "virtio-serial-pci,disable-legacy=on"],
     ...["-chardev", `socket,id=channel,fd=${descriptors.channel}`],
     ...["-device", "virtserialport,chardev=channel,name=drover.0"],
-    ...(hasStore ? disk("store", storeOptions) : []),
+    ...disk("store", storeOptions),
     ...["-add-fd", `fd=${descriptors.scratch},set=1`],
     ...disk("scratch", scratchOptions)
   ]
