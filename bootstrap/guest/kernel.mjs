@@ -47,7 +47,7 @@ export const compression = (bytes) => {
 }
 
 /** The kernel alone. `run` gives what a program makes of its input. */
-export const bareKernel = async (image, run) => {
+export const bareKernel = (image, run) => {
   const packed = payload(image)
   if (packed === null) return image
   const { argv, data } = compression(packed)

@@ -83,7 +83,7 @@ const bringParts = async (arch, place) => {
   put(path.join(place, "modules/order"), loaded.map(({ name }) => `${name}.ko\n`).join(""))
   put(path.join(place, "version"), version)
   const kernel = readFileSync(path.join(unpacked, "boot", `vmlinuz-${version}`))
-  put(path.join(place, "kernel"), await bareKernel(kernel, filter))
+  put(path.join(place, "kernel"), bareKernel(kernel, filter))
   rmSync(unpacked, { recursive: true })
 
   const shell = isOwn(arch) ? path.join(build, "busybox") : findStatic(await fetch(arch, "busybox-static"))
