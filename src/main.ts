@@ -98,19 +98,29 @@ const outputs = Layer.effect(
   }))
 )
 
-/** Disks of virtual machines, from a process that has nothing but the store to read. */
-const blocks = BlockServer.layer({
-  command: [process.execPath, path.join(import.meta.dirname, "cli/blockServer.ts")],
-  environment: {},
-  descriptor: null
-})
+/** The last user id of those for builds is that of the process that serves their disks. */
+const divided = ({ started }: Config) => {
+  const { subUids } = started
+  return subUids === null
+    ? { id: 0, subUids }
+    : { id: subUids.count, subUids: { ...subUids, count: subUids.count - 1 } }
+}
 
-const sandbox = ({ dataDir, sandbox, started, systems }: Config) => {
+const blocks = (config: Config) =>
+  BlockServer.jailed({
+    launcher: path.resolve(import.meta.dirname, "../build/launcher"),
+    userNamespaceFd: config.started.userNamespaceFd,
+    id: divided(config).id,
+    narsDirectory: path.resolve(config.dataDir, "nars")
+  })
+
+const sandbox = (config: Config) => {
+  const { dataDir, sandbox, started, systems } = config
   const options = { dataDirectory: dataDir, systems, ...started }
   return sandbox === "process"
     ? ProcessSandbox.layer(options).pipe(Layer.provide(closures))
-    : MicroVmSandbox.layer({ ...options, choice: sandbox }).pipe(
-        Layer.provide(blocks),
+    : MicroVmSandbox.layer({ ...options, subUids: divided(config).subUids, choice: sandbox }).pipe(
+        Layer.provide(blocks(config)),
         Layer.provide(closures),
         Layer.provide(SecureRandom.layerWebCrypto)
       )

@@ -16,23 +16,23 @@ export const connect = async (path: string): Promise<Client> => {
   })
   const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()))
   socket.on("error", () => {})
-  let held: ReadonlyArray<Buffer> = []
+  let held = Buffer.alloc(0)
   let changed = () => {}
   socket.on("data", (chunk: Buffer) => {
-    held = [...held, chunk]
+    held = Buffer.concat([held, chunk])
     changed()
   })
   socket.on("close", () => changed())
   const take = async (count: number): Promise<Buffer> => {
-    while (held.reduce((sum, { length }) => sum + length, 0) < count) {
+    while (held.length < count) {
       if (socket.destroyed) throw new Error(`expected ${count} bytes, found the end`)
       await new Promise<void>((resolve) => {
         changed = resolve
       })
     }
-    const all = Buffer.concat(held)
-    held = [all.subarray(count)]
-    return all.subarray(0, count)
+    const taken = held.subarray(0, count)
+    held = held.subarray(count)
+    return taken
   }
   return { socket, take, closed }
 }

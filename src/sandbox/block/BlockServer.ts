@@ -12,6 +12,7 @@ import type { StorePath } from "../../protocol/nix/StorePath.ts"
 import { ClosureSource } from "../ClosureSource.ts"
 import { SandboxError } from "../SandboxError.ts"
 import type { Answer, Closure } from "./Control.ts"
+import * as ServerJail from "./ServerJail.ts"
 import { type Disk, type Launch, ServerProcess } from "./ServerProcess.ts"
 
 export interface Served {
@@ -35,6 +36,15 @@ export class BlockServer extends Context.Service<
 >()("drover/sandbox/BlockServer") {
   static readonly layer = (launch: Launch): Layer.Layer<BlockServer, SandboxError, ClosureSource> =>
     Layer.effect(BlockServer, make(launch))
+
+  static readonly jailed = (options: ServerJail.Options): Layer.Layer<BlockServer, SandboxError, ClosureSource> =>
+    Layer.effect(
+      BlockServer,
+      Effect.suspend(() => {
+        const launch = ServerJail.launch(options)
+        return launch instanceof SandboxError ? Effect.fail(launch) : make(launch)
+      })
+    )
 }
 
 /** Linux takes no longer path of a socket. */

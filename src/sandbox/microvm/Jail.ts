@@ -21,6 +21,7 @@ export interface Contents {
   readonly devices: ReadonlyArray<string>
   /** A device may be the server's only through a group, `kvm` say. */
   readonly keepsGroups: boolean
+  readonly environment?: { readonly [name: string]: string }
 }
 
 /** Where a program is looked for: not in a PATH, which is whoever's that called. */
@@ -64,8 +65,12 @@ export const words = (
   bubblewrap,
   ...["--unshare-all", "--die-with-parent", "--new-session"],
   ...["--cap-drop", "ALL", "--clearenv"],
+  ...Object.entries(contents.environment ?? {}).flatMap(([name, value]) => ["--setenv", name, value]),
   ...bindLibraries(),
-  ...["--ro-bind", program, program],
+  // Or it is one of theirs.
+  ...(contents.directories.some(({ target }) => program.startsWith(`${target}/`))
+    ? []
+    : ["--ro-bind", program, program]),
   ...["--dir", "/dev"],
   ...["/dev/null", "/dev/urandom", ...contents.devices].flatMap((device) => ["--dev-bind", device, device]),
   ...contents.directories.flatMap(({ target }, index) => ["--ro-bind", launched(index), target]),

@@ -142,12 +142,18 @@ const opened = (name: string) =>
 const sync = (name: string, call: (handle: fs.FileHandle) => Promise<void>) =>
   Effect.scoped(Effect.flatMap(opened(name), (handle) => file("syncing a blob", name, () => call(handle))))
 
+/** For whoever is shown this directory. The data directory around it lets nobody else come here. */
+const directoryMode = 0o755
+
 /** All directories are made at the first start, so that no upload must make one durable. */
 const prepare = Effect.fnUntraced(function* (directory: string) {
   yield* file("preparing the blobs", directory, async () => {
     await fs.rm(path.join(directory, "tmp"), { recursive: true, force: true })
     await fs.mkdir(path.join(directory, "tmp"), { recursive: true, mode: 0o700 })
-    await Promise.all(shards.map((shard) => fs.mkdir(path.join(directory, shard), { recursive: true, mode: 0o700 })))
+    await fs.chmod(directory, directoryMode)
+    await Promise.all(
+      shards.map((shard) => fs.mkdir(path.join(directory, shard), { recursive: true, mode: directoryMode }))
+    )
   })
   yield* sync(directory, (handle) => handle.sync())
 })

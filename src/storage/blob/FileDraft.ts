@@ -51,7 +51,8 @@ export const make = Effect.fnUntraced(function* (
   const write = (buffer: Uint8Array, bytes: number) =>
     file("writing a blob", name, async () => {
       try {
-        handle ??= await fs.open(name, "wx", 0o600)
+        // To be read by whoever its directory is shown to, and written by nobody again.
+        handle ??= await fs.open(name, "wx", 0o444)
         // The system may take less than it is given.
         for (let written = 0; written < bytes;) {
           written += (await handle.write(buffer, written, bytes - written)).bytesWritten

@@ -5,11 +5,13 @@ import * as path from "node:path"
 import { Sha256 } from "../../../src/protocol/nix/Hash.ts"
 import { BlockServer } from "../../../src/sandbox/block/BlockServer.ts"
 import type { Closure } from "../../../src/sandbox/block/Control.ts"
+import * as ServerJail from "../../../src/sandbox/block/ServerJail.ts"
+import { SandboxError } from "../../../src/sandbox/SandboxError.ts"
 import * as blockServer from "../../support/blockServer.ts"
 import * as erofs from "../../support/erofs.ts"
 import * as listed from "../../support/listed.ts"
 import * as nbd from "../../support/nbd.ts"
-import { familyOf } from "../../support/ProcessTable.ts"
+import { familyOf, statusOf } from "../../support/ProcessTable.ts"
 import * as processes from "../../support/processes.ts"
 import type { Tree } from "../../support/trees.ts"
 
@@ -54,6 +56,12 @@ const connect = (socket: string) =>
     }),
     ({ client }) => Effect.sync(() => client.socket.destroy())
   )
+
+/** What the system says of the process that serves disks, among those that descend from this one. */
+const serverOf = (root: number) => {
+  const pid = familyOf(root).findLast(({ command }) => command.includes("blockServer.ts"))!.pid
+  return Object.assign((field: string) => statusOf(pid, field) ?? "", { root: `/proc/${pid}/root` })
+}
 
 describe("BlockServer", { timeout: 10_000 }, () => {
   it.effect("serves a closure, and remembers what was read of it", () =>
@@ -179,6 +187,44 @@ describe("BlockServer", { timeout: 10_000 }, () => {
         yield* Effect.promise(() => client.closed)
         const again = yield* serve(closure, path.join(place, "again.sock"))
         assert.strictEqual(again.sizeBytes, disk.sizeBytes)
+      })
+    )
+  )
+
+  it.effect("runs as nobody else does, with nothing else in sight", () =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const programs = yield* processes.programs
+        const data = yield* processes.directory
+        const { subUids, userNamespaceFd } = yield* processes.started(programs, data)
+        const nars = path.join(data, "nars")
+        fs.mkdirSync(nars)
+        const store = new blockServer.Store(nars)
+        const launch = ServerJail.launch({
+          launcher: path.join(programs, "launcher"),
+          userNamespaceFd,
+          id: subUids.count,
+          narsDirectory: nars
+        })
+        if (launch instanceof SandboxError) return yield* launch
+        const context = yield* Layer.build(blockServer.layer(store, launch))
+        const socket = path.join(data, "store.sock")
+        const disk = yield* Effect.provide(serve(store.closure(trees), socket), context)
+        const { client, size } = yield* connect(socket)
+
+        const image = yield* Effect.promise(() => nbd.readAll(client, size))
+        const status = serverOf(process.pid)
+
+        assert.lengthOf(Object.keys(erofs.read(image).entries), trees.length)
+        assert.lengthOf(yield* disk.readLog, trees.length)
+        const id = `${subUids.first + subUids.count - 1}`
+        assert.deepStrictEqual(status("Uid").split("\t"), [id, id, id, id])
+        assert.deepStrictEqual(status("Gid").split("\t"), [id, id, id, id])
+        assert.strictEqual(status("CapEff"), "0".repeat(16))
+        assert.strictEqual(status("NoNewPrivs"), "1")
+        const seen = fs.readdirSync(status.root)
+        assert.includeMembers(["dev", "drover", "lib", "lib32", "lib64", "node", "tmp", "usr"], seen)
+        assert.sameMembers(fs.readdirSync(`${status.root}/${data}`), ["nars"])
       })
     )
   )
