@@ -24,7 +24,7 @@ export const buildDuration = Metric.histogram("drover.build.duration", {
 
 /** By stage. Of `queue`, how long builds wait for cores and memory. */
 export const stageDuration = Metric.histogram("drover.build.stage.duration", {
-  description: "One stage of one attempt: queue, prepare, run, import",
+  description: "One stage of one attempt: queue, prepare, boot (a part of prepare), run, import",
   attributes: { unit: "s" },
   boundaries: secondsOfBuilds
 })

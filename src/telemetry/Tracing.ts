@@ -3,6 +3,7 @@
  *
  *     build ─┬─ queue      from the request for a lease until it is given
  *            ├─ prepare    from the lease until the builder runs
+ *            │  └─ boot    of a virtual machine: from its first instruction until it has its job
  *            ├─ run        from the builder's first instruction to its end
  *            └─ import     outputs read, verified, scanned, registered
  *
@@ -17,7 +18,7 @@ import { Clock, Context, Effect, Exit, Metric, type Scope, Tracer } from "effect
 import * as Attributes from "./Attributes.ts"
 import * as Metrics from "./Metrics.ts"
 
-export type Stage = "queue" | "prepare" | "run" | "import"
+export type Stage = "queue" | "prepare" | "boot" | "run" | "import"
 
 /** Whether spans go anywhere. Set by `Export`; without it, none are made. */
 export const Exporting = Context.Reference<boolean>("drover/telemetry/Exporting", { defaultValue: () => false })

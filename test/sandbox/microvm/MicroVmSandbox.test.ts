@@ -5,6 +5,7 @@ import * as path from "node:path"
 import { Sandbox } from "../../../src/sandbox/Sandbox.ts"
 import type { Script } from "../../support/sandbox.ts"
 import * as sandbox from "../../support/sandbox.ts"
+import { familyOf } from "../../support/ProcessTable.ts"
 import * as vm from "../../support/vm.ts"
 
 const exited = (status: number) => ({ _tag: "Exited" as const, status })
@@ -34,6 +35,12 @@ const running = Effect.map(vm.Place, ({ subUids: { count, first } }): ReadonlyAr
 )
 
 const isQemu = ({ name }: Shown) => name === "drover-vm"
+
+/** The processes that serve disks to this test's machines. */
+const blockServers = () =>
+  familyOf(process.pid)
+    .filter(({ command }) => command.includes("blockServer.ts"))
+    .map(({ pid }) => pid)
 
 /** QEMU itself, the only one. */
 const qemu = Effect.map(running, (all) => {
@@ -183,6 +190,28 @@ layer(vm.layer, { timeout: "120 seconds", excludeTestServices: true })((it) => {
       Effect.gen(function* () {
         assert.match(yield* whenHit(signal("SIGKILL")), /QEMU has ended with/)
       })
+    )
+
+    it.effect("is known to be when nobody serves its disk any more", () =>
+      Effect.gen(function* () {
+        const killed = Effect.sync(() => {
+          const [server] = blockServers()
+          assert.isDefined(server)
+          process.kill(server!, "SIGKILL")
+        })
+
+        assert.match(yield* whenHit(killed), /its process has ended/)
+      })
+    )
+
+    it.effect("harms no other", () =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const { exit } = yield* run({ script: "echo hi > $out" })
+
+          assert.deepStrictEqual(exit, exited(0))
+        })
+      )
     )
 
     it.effect("is known to be when it is silent", () =>
