@@ -2,7 +2,8 @@
  * NARs by hash: verified on the way in, whole and durable before anyone is told of them.
  *
  * `receive` reads exactly one NAR from a source, which may go on after it. What it returns belongs to the caller's
- * scope; `commit` makes a group of them durable and permanent. Committing one that is known already is free.
+ * scope; `commit` makes a group of them permanent. Committing one that is known already is free. Its rows are on disk
+ * with the next commit of any other transaction, which is that of whoever then tells of the NAR: one sync for both.
  *
  * A small NAR is kept in its row, a large one as a blob. The row comes last: a NAR that has one is whole and on disk,
  * and a blob without one is of a crash, and removed at the next start.
@@ -125,7 +126,7 @@ const make = Effect.gen(function* () {
           ${pending.map(({ nar }) => nar.narSize)}::bigint[],
           ${listings}::bytea[],
           ${pending.map(({ kept }) => (kept._tag === "Row" ? kept.bytes : new Uint8Array(0)))}::bytea[]
-        ) as nar(hash, size, listing, contents)
+        ) as nar(hash, size, listing, contents), (select set_config('synchronous_commit', 'off', true)) as unsynced
         order by 1
         on conflict do nothing`
     },
@@ -135,7 +136,9 @@ const make = Effect.gen(function* () {
   const group = yield* GroupCommit.make<Pending, StorageError>(
     Effect.fn("NarStore.commit")(function* (pending) {
       const byHash = new Map(pending.map((one) => [one.nar.narHash, one]))
-      const known = yield* selectKnown([...byHash.keys()])
+      // A row that is there already costs less than asking for it; a file does not.
+      const asked = [...byHash.values()].flatMap(({ kept, nar }) => (kept._tag === "Blob" ? [nar.narHash] : []))
+      const known = asked.length === 0 ? [] : yield* selectKnown(asked)
       for (const { hash } of known) byHash.delete(hash)
       const fresh = [...byHash.values()]
       if (fresh.length === 0) return

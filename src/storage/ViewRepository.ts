@@ -81,9 +81,8 @@ export class ViewRepository extends Context.Service<
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
 
-      const add = Effect.fn("ViewRepository.add")(
+      const addMany = Effect.fnUntraced(
         function* (view: ViewId, additions: ReadonlyArray<Addition>) {
-          if (additions.length === 0) return
           const infos = additions.map(({ info }) => info)
           const hashes = infos.map(({ references }) => hashReferences(references))
           const edges = infos.flatMap(({ path, references }, index) =>
@@ -141,6 +140,49 @@ export class ViewRepository extends Context.Service<
         ),
         Effect.catchTag("SqlError", (cause) => Effect.fail(new StorageError({ operation: "adding paths", cause })))
       )
+
+      /**
+       * One path in one round trip: what an old client waits for after each of its uploads. Answers whether it was
+       * done; it is not where another transaction has just made the same object, which this statement cannot see.
+       */
+      const addOne = (view: ViewId, { assured, info }: Addition) =>
+        sql<{ readonly done: boolean }>`
+          with made as (
+            insert into store_object (path, nar_hash, nar_size, references_hash, ca)
+            select path, decode(nar_hash, 'hex'), nar_size, references_hash, ca from (select
+              ${info.path}::text, ${info.narHash}::text, ${info.narSize}::bigint,
+              ${hashReferences(info.references)}::bytea, ${info.contentAddress}::text
+            ) as info(path, nar_hash, nar_size, references_hash, ca)
+            on conflict do nothing returning id
+          ), object as (
+            select id from made
+            union all
+            select id from store_object
+            where path = ${info.path} and nar_hash = decode(${info.narHash}, 'hex')
+              and references_hash = ${hashReferences(info.references)} and ca = ${info.contentAddress}
+          ), added as (
+            insert into view_path (view, path, object, assured, deriver, ultimate, signatures)
+            select ${view}::uuid, ${info.path}, id, ${assured}::boolean, nullif(${info.deriver ?? ""}::text, ''),
+              ${info.ultimate}::boolean, ${info.signatures}::text[]
+            from object
+            on conflict do nothing returning view, path
+          ), edges as (
+            insert into view_reference (view, referrer, reference)
+            select view, path, reference from added, unnest(${info.references}::text[]) as reference
+            on conflict do nothing
+          )
+          select exists (select from object) as done`.pipe(
+          Effect.map(([row]) => row?.done === true),
+          // The way for many says what is wrong.
+          Effect.catchReason("SqlError", "ConstraintError", () => Effect.succeed(false)),
+          Effect.catchTag("SqlError", fromSql("adding a path").SqlError)
+        )
+
+      const add = Effect.fn("ViewRepository.add")(function* (view: ViewId, additions: ReadonlyArray<Addition>) {
+        const [first] = additions
+        if (first === undefined || (additions.length === 1 && (yield* addOne(view, first)))) return
+        yield* addMany(view, additions)
+      })
 
       /** `paths` selects the column `path`, of paths that need not be in the view. */
       const entries = (view: string, paths: Statement.Fragment) => sql`
