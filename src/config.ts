@@ -11,26 +11,24 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import * as Toml from "smol-toml"
+import * as IpPrefix from "./domain/IpPrefix.ts"
+import * as ListenAddress from "./domain/ListenAddress.ts"
 import * as Size from "./domain/Size.ts"
-
-/** Where a door listens. Port 0 is any free one. */
-export interface Address {
-  readonly host: string
-  readonly port: number
-}
 
 const sandboxChoices = ["auto", "kvm", "emulated", "process"] as const
 export type SandboxChoice = (typeof sandboxChoices)[number]
 
 export interface Config {
   readonly dataDir: string
-  readonly sshListen: Address
-  readonly httpListen: Address
+  readonly sshListen: ListenAddress.ListenAddress
+  readonly httpListen: ListenAddress.ListenAddress
   readonly cores: number
   readonly memoryBytes: number
   readonly sandbox: SandboxChoice
   /** Systems whose builds are taken; null for all that there is a way to run. */
   readonly systems: ReadonlyArray<string> | null
+  /** Prefixes within the reach of builds that have the network, beside those that everybody reaches. */
+  readonly egressAllow: ReadonlyArray<IpPrefix.IpPrefix>
   /** What the starter tells the server; nothing when nobody started it. */
   readonly started: Started
 }
@@ -82,25 +80,16 @@ interface Setting<A> {
 
 const setting = <A>(self: Setting<A>) => self
 
-const parseAddress = (text: string): Address | undefined => {
-  const [, bracketed, plain, digits] = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})$/.exec(text) ?? []
-  const host = bracketed ?? plain
-  const port = Number(digits)
-  return host === undefined || port > 65_535 ? undefined : { host, port }
-}
-
-export const printAddress = ({ host, port }: Address): string => `${host.includes(":") ? `[${host}]` : host}:${port}`
-
-const address = (option: string, about: string, fallback: Address) =>
-  setting<Address>({
+const address = (option: string, about: string, fallback: ListenAddress.ListenAddress) =>
+  setting({
     option,
     placeholder: "HOST:PORT",
     about,
     allowed: "HOST:PORT, with a port from 0 to 65535, such as 0.0.0.0:7022 or [::1]:0",
-    parse: parseAddress,
+    parse: ListenAddress.parse,
     fallback: () => fallback,
-    otherwise: printAddress(fallback),
-    print: printAddress
+    otherwise: ListenAddress.print(fallback),
+    print: ListenAddress.print
   })
 
 /** Every system, said as a word, since an empty list would be none. */
@@ -189,6 +178,17 @@ const settings = {
     fallback: () => null,
     otherwise: `${allSystems}: this machine's own, and in virtual machines others, emulated`,
     print: (systems) => systems?.join(",") ?? allSystems
+  }),
+  /** Without it, a mirror on a private network could not be reached; with too much in it, everything there could be. */
+  egressAllow: setting<ReadonlyArray<IpPrefix.IpPrefix>>({
+    option: "egress-allow",
+    placeholder: "LIST",
+    about: "networks that fetching builds may reach beside public ones",
+    allowed: "prefixes such as 10.1.0.0/16,fd12:3456::/32, with commas between them, or none",
+    parse: (text) => (text === "none" ? [] : (IpPrefix.parseList(text) ?? undefined)),
+    fallback: () => [],
+    otherwise: "none: public addresses only",
+    print: (prefixes) => prefixes.map(IpPrefix.print).join(",") || "none"
   })
 } as const
 
@@ -341,6 +341,7 @@ export const read = (args: ReadonlyArray<string>, around: Surroundings): Result.
       memoryBytes: yield* valueOf(settings.memoryBytes),
       sandbox: yield* valueOf(settings.sandbox),
       systems: yield* valueOf(settings.systems),
+      egressAllow: yield* valueOf(settings.egressAllow),
       started
     }
   })
@@ -355,7 +356,8 @@ export const toArguments = (config: Config): ReadonlyArray<string> => {
     ...one(settings.cores, config.cores),
     ...one(settings.memoryBytes, config.memoryBytes),
     ...one(settings.sandbox, config.sandbox),
-    ...one(settings.systems, config.systems)
+    ...one(settings.systems, config.systems),
+    ...one(settings.egressAllow, config.egressAllow)
   ]
 }
 

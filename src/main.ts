@@ -115,8 +115,8 @@ const blocks = (config: Config) =>
   })
 
 const sandbox = (config: Config) => {
-  const { dataDir, sandbox, started, systems } = config
-  const options = { dataDirectory: dataDir, systems, ...started }
+  const { dataDir, egressAllow, sandbox, started, systems } = config
+  const options = { dataDirectory: dataDir, egressAllow, systems, ...started }
   return sandbox === "process"
     ? ProcessSandbox.layer(options).pipe(Layer.provide(closures))
     : MicroVmSandbox.layer({ ...options, subUids: divided(config).subUids, choice: sandbox }).pipe(

@@ -1,6 +1,7 @@
 /** Settings: where they are found, which one counts, and how a bad one is refused. */
 import { assert, describe, it } from "@effect/vitest"
 import { Result, Schema } from "effect"
+import * as IpPrefix from "../src/domain/IpPrefix.ts"
 import { type Config, helpText, read, type Surroundings, toArguments } from "../src/config.ts"
 
 const around = (more: Partial<Surroundings> = {}): Surroundings => ({
@@ -87,6 +88,8 @@ describe("the settings", () => {
       ["--systems", "x86_64-linux,"],
       "--systems: expected systems such as x86_64-linux, with commas between them, or all"
     ],
+    [["--egress-allow", "10.0.0.1/8"], "--egress-allow: expected prefixes such as 10.1.0.0/16,fd12:3456::/32"],
+    [["--egress-allow", "10.0.0.0/8,"], "--egress-allow: expected prefixes"],
     [["--data-dir", ""], '--data-dir: expected a directory\'s path, found ""'],
     [["--cores"], "--cores: expected a value, found nothing after it"],
     [["--colour", "red"], 'expected an option, found "--colour"; --help lists them'],
@@ -138,10 +141,11 @@ describe("the settings", () => {
   const cores = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 4096 }))
   const sandboxes = Schema.Literals(["auto", "kvm", "emulated", "process"])
   const systems = Schema.NullOr(Schema.Tuple([Schema.Literals(["x86_64-linux", "armv7l-linux"])]))
+  const prefixes = Schema.Array(Schema.Literals(["10.0.0.0/8", "192.168.7.1", "fd12:3456::/32", "::1"]))
   it.prop(
     "say the same as arguments",
-    [address, address, mebibytes, cores, sandboxes, systems],
-    ([sshListen, httpListen, memory, cores, sandbox, systems]) => {
+    [address, address, mebibytes, cores, sandboxes, systems, prefixes],
+    ([sshListen, httpListen, memory, cores, sandbox, systems, prefixes]) => {
       const config: Config = {
         ...good([]),
         dataDir: "/a b/c",
@@ -150,7 +154,8 @@ describe("the settings", () => {
         memoryBytes: memory * 1024 ** 2,
         cores,
         sandbox,
-        systems
+        systems,
+        egressAllow: prefixes.map((text) => IpPrefix.parse(text)!)
       }
 
       assert.deepStrictEqual(good(toArguments(config), { cores: 1, memoryBytes: 1 }), config)

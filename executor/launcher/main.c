@@ -1,8 +1,9 @@
 /*
  * Starts one executor in a namespace of its own, and removes what it leaves; and does so for what a crash has left.
  *
- *   launcher run NAMESPACE SCRATCH ROOT BUILDER EXECUTOR [CGROUP.PROCS...]    inputs on stdin, the channel on descriptor 3
+ *   launcher run NAMESPACE SCRATCH ROOT BUILDER EXECUTOR NETWORK [CGROUP.PROCS...]    inputs on stdin, channel on 3
  *   launcher jail NAMESPACE ID GROUPS [DIRECTORY...] -- PROGRAM [ARGUMENT...]
+ *   launcher network NAMESPACE ID PASTA RESOLVER PREFIX...
  *   launcher remove NAMESPACE DIRECTORY...
  *   launcher sweep FIRST COUNT
  *
@@ -10,6 +11,9 @@
  * BUILDER are two further ids in it, for users and groups alike. The executor runs as ROOT and its builder as BUILDER:
  * neither is the server, so who gets out of the builder's namespace, and then out of the executor's, still owns
  * nothing. What only the server may read, the inputs, is bound into place before the executor begins.
+ *
+ * NETWORK is a process whose network the executor shares, or `none`: then it has one of its own with nothing in it. Such
+ * a process is told by `network`, which is told of in network.h. Nothing that we start is ever in the host's.
  *
  * `run` ends once everything that it started is gone and SCRATCH is removed. SIGTERM makes that happen now. `jail`
  * becomes the program, as ID, with the directories as jail.h says; GROUPS is `keep` where the server's supplementary
@@ -37,6 +41,7 @@
 #include "../channel.h"
 #include "../die.h"
 #include "jail.h"
+#include "network.h"
 #include "remove.h"
 
 enum { INPUTS_BYTES_MAX = 64 << 20, CGROUPS_MAX = 8 };
@@ -167,8 +172,26 @@ static void write_text(int fd, const char *text, const char *what)
 	close(fd);
 }
 
+/* As id 0 of the wide namespace, so that nobody below has any say over it. */
+static void enter_network(const char *process)
+{
+	char path[64];
+	int namespace;
+
+	if (!strcmp(process, "none")) {
+		if (unshare(CLONE_NEWNET))
+			die("making a network namespace");
+		return;
+	}
+	snprintf(path, sizeof(path), "/proc/%ld/ns/net", number(process));
+	namespace = open(path, O_RDONLY | O_CLOEXEC);
+	if (namespace < 0 || setns(namespace, CLONE_NEWNET))
+		die("entering the network of process %s", process);
+	close(namespace);
+}
+
 /* The child: binds while it is still id 0 of the wide namespace, then goes down into its own and becomes another. */
-static _Noreturn void execute(const char *executor, int ready, int go)
+static _Noreturn void execute(const char *executor, const char *network, int ready, int go)
 {
 	char *const words[] = { "executor", NULL }, *const environment[] = { NULL };
 	int program = open(executor, O_PATH | O_CLOEXEC);
@@ -181,6 +204,7 @@ static _Noreturn void execute(const char *executor, int ready, int go)
 		die("prctl");
 	if (mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL))
 		die("making mounts private");
+	enter_network(network);
 	bind_inputs();
 	if (mount("proc", "proc", "proc", 0, NULL))
 		die("mounting proc");
@@ -245,7 +269,7 @@ static void run(char **words, char **cgroups)
 	if (child < 0)
 		die("clone");
 	if (child == 0)
-		execute(executor, ready[1], go[0]);
+		execute(executor, words[5], ready[1], go[0]);
 	close(ready[1]);
 	close(CHANNEL);
 	if (read(ready[0], &byte, 1) == 1) {
@@ -332,10 +356,13 @@ int main(int count, char **words)
 
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
 		die("the parent is gone");
-	if (count >= 7 && !strcmp(words[1], "run")) {
-		run(words + 2, words + 7);
+	if (count >= 8 && !strcmp(words[1], "run")) {
+		run(words + 2, words + 8);
 	} else if (count >= 7 && !strcmp(words[1], "jail")) {
 		run_jailed(words + 2);
+	} else if (count >= 6 && !strcmp(words[1], "network")) {
+		enter(words[2], 0);
+		network_run((unsigned)number(words[3]), words + 4);
 	} else if (count >= 4 && !strcmp(words[1], "remove")) {
 		enter(words[2], 0);
 		for (char **path = words + 3; *path; path++)
@@ -345,7 +372,7 @@ int main(int count, char **words)
 		while (sweep(number(words[2]), number(words[3])) > 0)
 			;
 	} else {
-		dprintf(2, "usage: launcher run|jail|remove|sweep ...\n");
+		dprintf(2, "usage: launcher run|jail|network|remove|sweep ...\n");
 		return 2;
 	}
 	return 0;

@@ -27,6 +27,7 @@
 #include "cgroup.h"
 #include "ids.h"
 #include "reach.h"
+#include "tun.h"
 #include "user.h"
 
 struct asked {
@@ -155,6 +156,7 @@ int main(int count, char **words)
 	cgroups = cgroup_make(&user);
 	if (as_root) {
 		make_reachable(&asked, &user, data);
+		tun_ensure();
 		user_become(&user);
 	}
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_PDEATHSIG, SIGKILL))

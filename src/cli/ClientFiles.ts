@@ -4,14 +4,14 @@
  * They lie in the data directory, and a client on this machine can use them where they are. Names may hold spaces.
  */
 import * as path from "node:path"
-import type { Address } from "../config.ts"
+import type { ListenAddress } from "../domain/ListenAddress.ts"
 
 /** How the server can be reached. */
 export interface Reach {
   readonly dataDir: string
   /** Where it listens, with the ports that it got. */
-  readonly ssh: Address
-  readonly http: Address
+  readonly ssh: ListenAddress
+  readonly http: ListenAddress
   /** As SSH sends it. */
   readonly hostPublicKey: Uint8Array
   /** Those it builds for, its own first. */

@@ -6,7 +6,7 @@
  * file along.
  */
 import * as path from "node:path"
-import { printAddress } from "../config.ts"
+import * as ListenAddress from "../domain/ListenAddress.ts"
 import { clientFiles, type Reach, sshConfig } from "./ClientFiles.ts"
 
 /** A space would end a value, and a percent sign begins what stands for one. */
@@ -16,8 +16,8 @@ const encode = (value: string) => value.replace(/[\s%]/g, (character) => encodeU
 export const readyLine = ({ dataDir, http, ssh }: Reach): string => {
   const files = clientFiles(dataDir)
   const values = {
-    ssh: printAddress(ssh),
-    http: printAddress(http),
+    ssh: ListenAddress.print(ssh),
+    http: ListenAddress.print(http),
     data: dataDir,
     key: files.key,
     known_hosts: files.knownHosts

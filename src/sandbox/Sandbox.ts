@@ -33,6 +33,8 @@ export interface Running {
   readonly ended: Effect.Effect<Ended, SandboxError>
   /** One output as a NAR, once the builder has ended; one at a time. Refused is what Nix would not take either. */
   readonly output: (name: string) => Effect.Effect<Source<SandboxError | OutputRefused>, SandboxError>
+  /** Why a build that may have the network has none; null if it has one, or may not have it. */
+  readonly withoutNetwork: string | null
 }
 
 /** A way of running builds, for the systems whose builds it runs. */
@@ -44,8 +46,6 @@ export interface Kind {
   readonly overheadBytes: number
   /** Versions of what it is made of (executor, kernel, …), for the build record. */
   readonly versions: { readonly [part: string]: string }
-  /** Whether builds that may have the network get it. */
-  readonly hasNetwork: boolean
 }
 
 export class Sandbox extends Context.Service<

@@ -33,19 +33,19 @@ const nameOf = (signal: number): string => {
 
 /**
  * `memoryBytes`: what the build was allowed. A builder that has the network may fail for reasons that pass; one that
- * should have had it, `isWithoutNetwork`, may fail for that.
+ * should have had it, but for the reason `withoutNetwork`, may fail for that.
  */
 export const verdict = (
   derivation: StorePath,
   exit: Exit,
-  job: { readonly memoryBytes: number; readonly network: boolean; readonly isWithoutNetwork?: boolean }
+  job: { readonly memoryBytes: number; readonly network: boolean; readonly withoutNetwork?: string | null }
 ): Failure | null => {
   const failed = (how: string): Failure => ({
     status: job.network ? "TransientFailure" : "PermanentFailure",
     outcome: "failed",
     message:
       `builder for '${print(derivation)}' failed ${how}` +
-      (job.isWithoutNetwork === true ? "; it may have the network, but virtual machines here have none yet" : "")
+      (job.withoutNetwork == null ? "" : `; it may have the network, but there is none: ${job.withoutNetwork}`)
   })
   switch (exit._tag) {
     case "Exited":

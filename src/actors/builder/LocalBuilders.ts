@@ -81,7 +81,7 @@ export const layer = (host: Host) =>
         const failure = verdict(derivationPath, ended.exit, {
           memoryBytes: lease.memoryBytes,
           network: hasNetwork(derivation),
-          isWithoutNetwork: hasNetwork(derivation) && !kindOf(derivation.system).hasNetwork
+          withoutNetwork: running.withoutNetwork
         })
         if (failure !== null) return yield* new BuildFailed({ failure })
 

@@ -100,7 +100,7 @@ export const start = Effect.fnUntraced(function* (
     return sourceOf(explained(next), (reason, path) => refusal(job, declared, reason, path))
   })
 
-  return { log, ended: Deferred.await(ended), output }
+  return { log, ended: Deferred.await(ended), output, withoutNetwork: null }
 })
 
 function* frames(job: Job): Generator<Effect.Effect<Uint8Array, SandboxError>> {

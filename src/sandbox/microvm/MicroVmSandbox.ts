@@ -19,6 +19,7 @@ import * as Ending from "../executor/Ending.ts"
 import * as Frame from "../executor/Frame.ts"
 import * as Run from "../executor/Run.ts"
 import type { Job } from "../Job.ts"
+import * as Tracing from "../../telemetry/Tracing.ts"
 import { type Kind, type Running, Sandbox } from "../Sandbox.ts"
 import { SandboxError } from "../SandboxError.ts"
 import * as Guest from "./Guest.ts"
@@ -110,8 +111,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
       backend: backends[accelerator],
       systems: systemsOn(accelerator === "tcg"),
       overheadBytes: Machines.overheadBytes(accelerator),
-      versions: { executor: `${epoch}`, guest: guest.hash, kernel: guest.kernelVersion, qemu: qemuVersion },
-      hasNetwork: false
+      versions: { executor: `${epoch}`, guest: guest.hash, kernel: guest.kernelVersion, qemu: qemuVersion }
     }
     return made
   })
@@ -132,7 +132,8 @@ const make = Effect.fnUntraced(function* (options: Options) {
     const { accelerator, guest } = kind
     const { cores, inputs, memoryBytes } = job
     const vm = yield* machines.open({ guest, accelerator, cores, memoryBytes, inputs })
-    return yield* run(vm, withoutNetwork(job), random)
+    const running = yield* run(vm, withoutNetwork(job), random).pipe(Tracing.stage("boot", job.attempt))
+    return { ...running, withoutNetwork: job.network ? "virtual machines have none yet" : null }
   })
 
   return { kinds, epoch, start }

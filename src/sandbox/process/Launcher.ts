@@ -36,14 +36,14 @@ const complainWithin = Duration.seconds(2)
 
 const failed = (operation: string, detail: string) => new SandboxError({ operation, detail })
 
-interface Child {
+export interface Child {
   readonly process: ChildProcess
   readonly complaint: () => string
   /** Resolves with null once it has ended well, else with why not. */
   readonly ended: Promise<string | null>
 }
 
-const start = (
+export const start = (
   program: string,
   words: ReadonlyArray<string>,
   stdio: ReadonlyArray<"pipe" | "ignore" | number>
@@ -90,6 +90,8 @@ export const launch = Effect.fnUntraced(function* (
     readonly scratch: string
     readonly ids: { readonly executor: number; readonly builder: number }
     readonly inputs: ReadonlyArray<Input>
+    /** A process whose network the build shares; null for none. */
+    readonly network: number | null
     readonly entrances: ReadonlyArray<string>
     readonly onGone: Effect.Effect<void>
   }
@@ -104,6 +106,7 @@ export const launch = Effect.fnUntraced(function* (
     `${ids.executor}`,
     `${ids.builder}`,
     programs.executor,
+    `${options.network ?? "none"}`,
     ...options.entrances
   ]
   const child = yield* Effect.acquireRelease(
@@ -125,7 +128,7 @@ export const launch = Effect.fnUntraced(function* (
 })
 
 /** Ends the child, or what it has left if it cannot be asked any more. */
-const end = Effect.fnUntraced(function* (
+export const end = Effect.fnUntraced(function* (
   child: Child,
   recover: Effect.Effect<void, SandboxError>,
   onGone: Effect.Effect<void>

@@ -13,6 +13,7 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { AttemptId } from "../../domain/Attempt.ts"
+import type { IpPrefix } from "../../domain/IpPrefix.ts"
 import { StorePath } from "../../protocol/nix/StorePath.ts"
 import { ClosureSource } from "../ClosureSource.ts"
 import { make as makeChannel } from "../executor/DuplexChannel.ts"
@@ -20,6 +21,8 @@ import * as Ending from "../executor/Ending.ts"
 import type { Exited } from "../executor/Frame.ts"
 import * as Run from "../executor/Run.ts"
 import { type Job, processesMax } from "../Job.ts"
+import * as Host from "../network/Host.ts"
+import * as Network from "../network/Network.ts"
 import { type Kind, Sandbox } from "../Sandbox.ts"
 import { SandboxError } from "../SandboxError.ts"
 import * as ControlGroups from "./ControlGroups.ts"
@@ -32,10 +35,14 @@ export interface Options {
   readonly userNamespaceFd: number | null
   readonly subUids: { readonly first: number; readonly count: number } | null
   readonly cgroups: ReadonlyArray<ControlGroups.ControlGroup>
+  /** Prefixes that builds with a network may reach beyond what anybody may. */
+  readonly egressAllow?: ReadonlyArray<IpPrefix>
   /** The operator's choice; everything that the machine runs if there is none. */
   readonly systems?: ReadonlyArray<string> | null
   /** Where the executor, the launcher and a static busybox are. */
   readonly programDirectory?: string
+  /** How a build's network is made, where it is to be made otherwise. */
+  readonly network?: Partial<Network.Options>
 }
 
 /** Raised with every change that could alter an outcome. */
@@ -52,9 +59,6 @@ const systems: { readonly [machine: string]: ReadonlyArray<string> } = {
 
 const offered = (chosen: ReadonlyArray<string> | null = null): ReadonlyArray<string> =>
   (systems[process.arch] ?? []).filter((system) => chosen === null || system === "builtin" || chosen.includes(system))
-
-/** Of the host, for builds that have its network. */
-const networkFiles = ["hosts", "resolv.conf", "services"]
 
 export const layer = (options: Options): Layer.Layer<Sandbox, SandboxError, ClosureSource> =>
   Layer.effect(Sandbox, make(options))
@@ -82,6 +86,28 @@ const make = Effect.fnUntraced(function* (options: Options) {
   const shell = { source: path.join(programDirectory, "busybox"), target: "sh" }
   const scratchDirectory = path.join(dataDirectory, "scratch")
   const ids = new SubUids(subUids.count)
+  const networks: Network.Options = {
+    launcher: programs.launcher,
+    passt: Network.findPasst(programDirectory),
+    userNamespaceFd,
+    allowed: options.egressAllow ?? [],
+    places: Host.places,
+    ...options.network
+  }
+
+  /** Of a build that may have it; else why there is none. */
+  const openNetwork = Effect.gen(function* () {
+    const pair = ids.take()
+    if (pair instanceof SandboxError) return yield* pair
+    return yield* Network.open(networks, {
+      id: pair.executor,
+      sweep: Launcher.sweep(programs, { first: subUids.first + pair.executor - 1, count: 1 }),
+      onGone: Effect.sync(() => ids.give(pair))
+    })
+  }).pipe(
+    Effect.tapError((error) => Effect.logWarning("a build that may have the network has none", error)),
+    Effect.catch((error) => Effect.succeed(error.message))
+  )
 
   const start = Effect.fn("ProcessSandbox.start")(function* (job: Job) {
     const trees = yield* closures.trees(job.inputs.map(({ narHash }) => narHash))
@@ -92,6 +118,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
     const group = yield* ControlGroups.make(cgroups, job.attempt, job)
     const killsBefore = yield* ControlGroups.machineOomKills
 
+    const network = job.network ? yield* openNetwork : null
     const pair = ids.take()
     if (pair instanceof SandboxError) return yield* pair
     const launched = yield* Launcher.launch(programs, {
@@ -100,12 +127,16 @@ const make = Effect.fnUntraced(function* (options: Options) {
       scratch: path.join(scratchDirectory, job.attempt),
       ids: pair,
       inputs: [shell, ...inputs],
+      network: typeof network === "number" ? network : null,
       entrances: group.entrances,
       onGone: Effect.sync(() => ids.give(pair))
     })
 
     const usage = { cpuUserMicroseconds: null, cpuSystemMicroseconds: null, memoryPeakBytes: null }
-    return yield* Run.start(makeChannel(launched.channel), withHostsNetwork(job), {
+    const told = job.network
+      ? { ...job, network: typeof network === "number", etc: [...job.etc, ...Network.files(networks)] }
+      : job
+    const running = yield* Run.start(makeChannel(launched.channel), told, {
       judge: Effect.fnUntraced(function* (exited: Exited) {
         const { memoryPeakBytes, oomKills } = yield* group.counted
         const kills = yield* ControlGroups.machineOomKills
@@ -130,6 +161,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
           : new SandboxError({ operation: "running the sandbox", detail: complaint, cause: error })
       })
     })
+    return { ...running, withoutNetwork: typeof network === "string" ? network : null }
   })
 
   yield* Launcher.sweep(programs, subUids)
@@ -144,8 +176,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
     backend: "process",
     systems: offered(options.systems),
     overheadBytes,
-    versions: { executor: `${epoch}`, kernel: os.release() },
-    hasNetwork: true
+    versions: { executor: `${epoch}`, kernel: os.release() }
   }
   return { kinds: [kind] as const, epoch, start }
 })
@@ -159,15 +190,6 @@ const leftOver = (directory: string) =>
     },
     catch: (cause) => new SandboxError({ operation: "looking for left-over directories", detail: String(cause), cause })
   })
-
-const withHostsNetwork = (job: Job): Job => {
-  if (!job.network) return job
-  const found = networkFiles.flatMap((name) => {
-    const file = path.join("/etc", name)
-    return fs.existsSync(file) ? [{ name, contents: fs.readFileSync(file) }] : []
-  })
-  return { ...job, etc: [...job.etc, ...found] }
-}
 
 /** A build of nothing: whatever the machine does not let us do comes to light here. */
 const prove = Effect.fnUntraced(function* (start: Sandbox["Service"]["start"]) {

@@ -1,0 +1,106 @@
+/**
+ * The network of one build that may have it: a way to the outside, as far as the egress policy goes, and no other.
+ *
+ * `executor/launcher/network.h` draws it. Here it is said which addresses are within reach, and what the build finds in
+ * `/etc` to make use of it. What cannot be had is told as a reason: the build then runs without, never with the host's.
+ */
+import { Duration, Effect, type Scope } from "effect"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import * as EgressPolicy from "../../domain/EgressPolicy.ts"
+import * as IpPrefix from "../../domain/IpPrefix.ts"
+import type { File } from "../Environment.ts"
+import * as Launcher from "../process/Launcher.ts"
+import { SandboxError } from "../SandboxError.ts"
+import * as Host from "./Host.ts"
+
+export interface Options {
+  readonly launcher: string
+  /** The program of passt; null where there is none. */
+  readonly passt: string | null
+  readonly userNamespaceFd: number
+  /** Prefixes that the operator allows beyond what is allowed anyway. */
+  readonly allowed: ReadonlyArray<IpPrefix.IpPrefix>
+  readonly places: Host.Places
+}
+
+/** An id of the user namespace that nothing else runs under, and what makes sure that nothing does any more. */
+export interface Owner {
+  readonly id: number
+  readonly sweep: Effect.Effect<void, SandboxError>
+  readonly onGone: Effect.Effect<void>
+}
+
+/** Where a build finds its resolver: no address of any machine's. */
+const resolvers = { 4: "192.0.0.53", 6: "fd72:6f76:6572::53" } as const
+
+/** Of the host, as stock Nix has them for builds that may have the network. */
+const hostFiles = ["hosts", "services"]
+
+/** It takes some ten milliseconds. */
+const openWithin = Duration.seconds(10)
+
+/** Where bootstrap unpacks it, and where a system has it. */
+export const findPasst = (programDirectory: string): string | null =>
+  [path.join(programDirectory, "debian/passt/usr/bin/passt"), "/usr/bin/passt", "/usr/local/bin/passt"].find((file) =>
+    fs.existsSync(file)
+  ) ?? null
+
+const insideOf = (resolver: string): string => resolvers[IpPrefix.parseAddress(resolver)?.version ?? 4]
+
+/** What a build finds in `/etc` beside what every build does, whether or not there is a network for it. */
+export const files = ({ places }: Options): ReadonlyArray<File> => {
+  const { resolver } = Host.read(places)
+  const found = hostFiles.flatMap((name) => {
+    const file = path.join(places.etc, name)
+    return fs.existsSync(file) ? [{ name, contents: fs.readFileSync(file) }] : []
+  })
+  const text = resolver === null ? "" : `nameserver ${insideOf(resolver)}\n`
+  return [...found, { name: "resolv.conf", contents: Buffer.from(text) }]
+}
+
+/** The policy as the launcher is told it, for the versions that lead anywhere. */
+export const prefixWords = (policy: EgressPolicy.EgressPolicy, hasVersion6: boolean): ReadonlyArray<string> =>
+  policy
+    .filter(({ prefix }) => hasVersion6 || prefix.version === 4)
+    .map(({ prefix, refusal }) => `${refusal === null ? "+" : "-"}${IpPrefix.print(prefix)}`)
+
+/** A process whose network it is, as long as the scope. Fails with why there is none. */
+export const open = Effect.fnUntraced(function* (
+  { allowed, launcher, passt, places, userNamespaceFd }: Options,
+  { id, onGone, sweep }: Owner
+): Effect.fn.Return<number, SandboxError, Scope.Scope> {
+  const failed = (detail: string) => new SandboxError({ operation: "making a network", detail })
+  const { addresses, hasVersion6, resolver } = Host.read(places)
+  const policy = EgressPolicy.make({ allowed, addresses })
+  const words = [
+    ...["network", "3", `${id}`],
+    passt ?? "",
+    resolver === null ? "none" : `${insideOf(resolver)}=${resolver}`,
+    ...prefixWords(policy, hasVersion6)
+  ]
+  const child = yield* Effect.acquireRelease(
+    passt === null
+      ? Effect.andThen(onGone, Effect.fail(failed("the package passt is not installed on this host")))
+      : Effect.sync(() => Launcher.start(launcher, words, ["ignore", "pipe", "pipe", userNamespaceFd])),
+    (child) => Launcher.end(child, sweep, onGone)
+  )
+  const said = Effect.callback<string>((resume) => {
+    child.process.stdout?.setEncoding("utf8").once("data", (text: string) => resume(Effect.succeed(text)))
+  })
+  const ended = Effect.flatMap(
+    Effect.promise(() => child.ended),
+    (trouble) => Effect.fail(failed(plainly(trouble ?? "it has ended")))
+  )
+  const line = yield* Effect.raceFirst(said, ended).pipe(
+    Effect.timeoutOrElse({ duration: openWithin, orElse: () => Effect.fail(failed("it does not come")) })
+  )
+  return Number.parseInt(line, 10)
+})
+
+/** pasta says much of a system log that is none of its, ours, or anybody's. */
+const plainly = (complaint: string): string =>
+  complaint
+    .split("\n")
+    .filter((line) => !line.startsWith("Failed to send"))
+    .join("; ")
