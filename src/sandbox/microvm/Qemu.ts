@@ -73,6 +73,8 @@ export const words = (machine: Machine): ReadonlyArray<string> => {
     ...["-display", "none"],
     ...["-sandbox", ["on", ...deny].join(",")],
     ...kinds[architecture][accelerator],
+    // Whether somebody else has the same page could be measured.
+    ...["-machine", "mem-merge=off,dump-guest-core=off"],
     ...(accelerator === "tcg" ? ["-accel", `tcg,thread=multi,tb-size=${translatedMebibytes}`] : []),
     ...["-m", mebibytes(memoryBytes)],
     ...["-smp", `${cores}`],

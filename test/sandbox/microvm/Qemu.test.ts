@@ -44,6 +44,10 @@ describe("the command line of QEMU", () => {
     assert.isFalse(words.some((word) => /^-net|virtio-net|user,|^-nic/.test(word)))
   })
 
+  it.each(all)("offers no memory of a machine of %s to be merged with another's", (_, one) => {
+    assert.include(after(Qemu.words(one), "-machine"), "mem-merge=off,dump-guest-core=off")
+  })
+
   it.each(all)("leaves a machine of %s no program to start and no privilege to gain", (_, one) => {
     assert.deepStrictEqual(after(Qemu.words(one), "-sandbox"), [
       "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
