@@ -8,11 +8,18 @@ import type { Socket } from "node:net"
 import type { Disk } from "./Disk.ts"
 import * as Nbd from "./Nbd.ts"
 
-/** Bytes of replies under way. Four of the largest; QEMU has sixteen small ones in flight. */
+/** Bytes of replies under way, from asked for to sent. QEMU has at most sixteen of them in flight. */
 const underWayBytesMax = 4 * Nbd.requestBytesMax
 
+/** What a request counts for beyond what it asks for, so that a thousand small ones are as much as there can be. */
+const requestOverheadBytes = 4096
+
 /** `ended` is told once: null when the client has left, else what it did that none does. */
-export const attach = (socket: Socket, disk: Disk, ended: (reason: string | null) => void): void => {
+export const attach = (
+  socket: Socket,
+  disk: Pick<Disk, "fill" | "sizeBytes">,
+  ended: (reason: string | null) => void
+): void => {
   const conversation = new Nbd.Conversation(disk.sizeBytes)
   let reading = 0
   let isOver = false
@@ -25,12 +32,12 @@ export const attach = (socket: Socket, disk: Disk, ended: (reason: string | null
   }
 
   const read = ({ cookie, length, offset }: Extract<Nbd.Event, { _tag: "Read" }>) => {
-    reading += length
+    reading += length + requestOverheadBytes
     const head = Nbd.reply(cookie)
     const bytes = Buffer.allocUnsafeSlow(head.length + length)
     bytes.set(head)
     disk.fill(bytes, head.length, { offset, length }, (error) => {
-      reading -= length
+      reading -= length + requestOverheadBytes
       if (isOver) return
       socket.write(error === null ? bytes : Nbd.reply(cookie, Nbd.errors.inputOutput))
       proceed()

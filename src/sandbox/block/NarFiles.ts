@@ -6,7 +6,7 @@
 import * as fs from "node:fs"
 
 /** Descriptors. A closure may have more NARs, of which a build reads a few. */
-const openMax = 1024
+const openMaxUsual = 512
 
 interface OpenFile {
   readonly descriptor: number
@@ -18,6 +18,11 @@ interface OpenFile {
 export class NarFiles {
   /** The one used longest ago first. */
   readonly #open = new Map<string, OpenFile>()
+  readonly #openMax: number
+
+  constructor(openMax = openMaxUsual) {
+    this.#openMax = openMax
+  }
 
   /** Calls back with how many bytes there were, or with why there are none. */
   read(
@@ -51,7 +56,7 @@ export class NarFiles {
     }
     this.#open.delete(path)
     this.#open.set(path, file)
-    if (this.#open.size > openMax) this.#dismissOldest()
+    if (this.#open.size > this.#openMax) this.#dismissOldest()
     return file
   }
 

@@ -49,7 +49,7 @@ export interface Disk {
 }
 
 export class ServerProcess {
-  readonly #process: ChildProcess
+  readonly #child: ChildProcess
   readonly #clients = new Map<number, Client>()
   readonly #ready = Deferred.makeUnsafe<void, SandboxError>()
   readonly #closed: Promise<void>
@@ -59,24 +59,24 @@ export class ServerProcess {
 
   constructor({ command, descriptor, environment }: Launch) {
     const [program = "", ...words] = command
-    this.#process = spawn(program, words, {
+    this.#child = spawn(program, words, {
       stdio: ["ignore", "ignore", "pipe", descriptor ?? "ignore", "ipc"],
       env: { ...environment },
       cwd: "/",
       serialization
     })
-    this.#process.stderr?.setEncoding("utf8").on("data", (text: string) => {
+    this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.#complaint = (this.#complaint + text).slice(-complaintBytesMax)
     })
-    this.#process.on("message", (message) => this.#hear(message))
+    this.#child.on("message", (message) => this.#hear(message))
     this.#closed = new Promise((resolve) => {
-      this.#process.on("error", (error) => {
+      this.#child.on("error", (error) => {
         this.#lose(error.message)
         // Then there is no process that could close anything.
-        if (this.#process.pid === undefined) resolve()
+        if (this.#child.pid === undefined) resolve()
       })
-      this.#process.on("exit", (status, signal) => this.#lose(`its process has ended with ${signal ?? status}`))
-      this.#process.on("close", () => {
+      this.#child.on("exit", (status, signal) => this.#lose(`its process has ended with ${signal ?? status}`))
+      this.#child.on("close", () => {
         this.#lose(`its process has ended: ${this.#complaint}`)
         resolve()
       })
@@ -95,7 +95,7 @@ export class ServerProcess {
   /** Kills it, and returns once it is gone. */
   get end(): Effect.Effect<void> {
     return Effect.promise(() => {
-      this.#process.kill("SIGKILL")
+      this.#child.kill("SIGKILL")
       return this.#closed
     })
   }
@@ -129,9 +129,9 @@ export class ServerProcess {
   }
 
   #send(request: Request, socket?: Socket): void {
-    if (!this.#process.connected) return
+    if (!this.#child.connected) return
     // An error is of a process that is about to be gone, which is told by its end.
-    this.#process.send(request, socket, () => {})
+    this.#child.send(request, socket, () => {})
   }
 
   #hear(message: unknown): void {
@@ -157,7 +157,7 @@ export class ServerProcess {
 
   #distrust(found: string): void {
     this.#lose(`expected an answer, found ${found}`)
-    this.#process.kill("SIGKILL")
+    this.#child.kill("SIGKILL")
   }
 
   #lose(reason: string): void {
