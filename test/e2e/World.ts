@@ -86,9 +86,9 @@ export class World {
 }
 
 /** A world for the tests of a file, with a server in it. */
-export const opened = (): World => {
+export const opened = (options?: Parameters<typeof Drover.start>[1]): World => {
   const world = new World()
-  beforeAll(() => world.start())
+  beforeAll(() => world.start(options))
   afterAll(() => world.close())
   return world
 }

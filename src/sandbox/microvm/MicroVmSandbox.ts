@@ -117,7 +117,9 @@ const make = Effect.fnUntraced(function* (options: Options) {
   })
 
   const wanted = [native, ...Systems.architectures.filter((architecture) => architecture !== native)]
-  const [first, ...others] = (yield* Effect.forEach(wanted, found)).filter((made) => made !== null)
+  const [first, ...others] = (yield* Effect.forEach(wanted, found, { concurrency: "unbounded" })).filter(
+    (made) => made !== null
+  )
   if (first === undefined) return yield* refused("no system is left to be offered")
   const kinds = [first, ...others] as const
   yield* Effect.forEach(kinds, ({ backend, systems, versions }) =>

@@ -68,7 +68,6 @@ const mebibytes = (bytes: number) => `${Math.ceil(bytes / 2 ** 20)}M`
 export const words = (machine: Machine): ReadonlyArray<string> => {
   const { accelerator, architecture, commandLine, cores, memoryBytes } = machine
   return [
-    ...["-name", "drover,process=drover-vm"],
     ...["-nodefaults", "-no-user-config", "-no-reboot"],
     ...["-display", "none"],
     ...["-sandbox", ["on", ...deny].join(",")],

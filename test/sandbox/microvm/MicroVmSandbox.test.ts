@@ -34,7 +34,7 @@ const running = Effect.map(vm.Place, ({ subUids: { count, first } }): ReadonlyAr
   })
 )
 
-const isQemu = ({ name }: Shown) => name === "drover-vm"
+const isQemu = ({ name }: Shown) => name.startsWith("qemu-system")
 
 /** The processes that serve disks to this test's machines. */
 const blockServers = () =>
