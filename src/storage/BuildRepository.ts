@@ -109,14 +109,19 @@ export class BuildRepository extends Context.Service<
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
 
+      // On disk with the next commit that is synced, a moment later at most. A build is told of when it has ended, and
+      // that is synced; what a crash of the machine takes of one under way is the record of what it ended.
+      const unsynced = sql`(select set_config('synchronous_commit', 'off', true)) as unsynced`
+
       const create = Effect.fn("BuildRepository.create")(
-        function* ({ account, derivation, id, identity, name, system }: NewBuild) {
-          yield* sql`
+        ({ account, derivation, id, identity, name, system }: NewBuild) => sql`
+          with made as (
             insert into build (id, identity, derivation, name, system)
-            values (${id}, ${Buffer.from(identity, "hex")}, ${derivation}, ${name}, ${system})`
-          yield* sql`insert into build_account (build, account) values (${id}, ${account})`
-        },
-        sql.withTransaction,
+            select ${id}::uuid, ${Buffer.from(identity, "hex")}::bytea, ${derivation}, ${name}, ${system} from ${unsynced}
+            returning id
+          )
+          insert into build_account (build, account) select id, ${account}::uuid from made`,
+        Effect.asVoid,
         Effect.catchTag("SqlError", fromSql("recording a build").SqlError)
       )
 
@@ -129,7 +134,7 @@ export class BuildRepository extends Context.Service<
 
       const setState = Effect.fn("BuildRepository.setState")(
         (build: string, state: BuildState) => sql`
-          update build set state = ${state} where id = ${build} and ended_at is null returning id`,
+          update build set state = ${state} from ${unsynced} where id = ${build} and ended_at is null returning id`,
         Effect.map(writtenIfAny),
         Effect.catchTag("SqlError", fromSql("recording the state of a build").SqlError)
       )
@@ -137,7 +142,8 @@ export class BuildRepository extends Context.Service<
       const beginAttempt = Effect.fn("BuildRepository.beginAttempt")(
         function* (build: string, attempt: NewAttempt) {
           // Taken before anything is changed: whoever ends the build at this moment comes first or waits.
-          const open = yield* sql`select id from build where id = ${build} and ended_at is null for update`
+          const open = yield* sql`
+            select id from build, ${unsynced} where id = ${build} and ended_at is null for update of build`
           if (open.length === 0) return "superseded" as const
           yield* sql`update attempt set ended_at = now(), outcome = 'lost' where build = ${build} and ended_at is null`
           yield* sql`
@@ -160,7 +166,7 @@ export class BuildRepository extends Context.Service<
             cpu_user_microseconds = ${usage.cpuUserMicroseconds}::bigint,
             cpu_system_microseconds = ${usage.cpuSystemMicroseconds}::bigint,
             memory_peak_bytes = ${usage.memoryPeakBytes}::bigint, log_bytes = ${logBytes}::bigint
-          from build
+          from build, ${unsynced}
           where attempt.id = ${attempt} and attempt.ended_at is null
             and build.id = attempt.build and build.current_attempt = attempt.id and build.ended_at is null
           returning attempt.id`,

@@ -18,15 +18,15 @@ export declare namespace LogStore {
   export interface Log {
     /** One at a time. */
     readonly append: (bytes: Uint8Array) => Effect.Effect<void, StorageError>
-    /** Nothing more comes: readers end once they have read all, and the log is on disk. */
-    readonly end: Effect.Effect<void, StorageError>
+    /** Nothing more comes: readers end once they have read all. */
+    readonly end: Effect.Effect<void>
   }
 }
 
 export class LogStore extends Context.Service<
   LogStore,
   {
-    /** A new log. It has ended when the scope closes, if not before. */
+    /** A new log. It has ended when the scope closes, if not before, and then it is on disk. */
     readonly open: (attempt: AttemptId) => Effect.Effect<LogStore.Log, StorageError, Scope.Scope>
     /** All of a log from its first byte, whenever one comes; ends when the log has. */
     readonly follow: (attempt: AttemptId) => Stream.Stream<Uint8Array, StorageError>
@@ -70,7 +70,11 @@ const make = (directory: string): LogStore["Service"] => {
         Effect.promise(() => {
           change(state, { ended: true })
           growing.delete(attempt)
-          return handle.close().catch(() => {})
+          const close = () => handle.close()
+          return handle
+            .datasync()
+            .then(close, close)
+            .catch(() => {})
         })
     )
     const append = (bytes: Uint8Array) =>
@@ -82,9 +86,8 @@ const make = (directory: string): LogStore["Service"] => {
           change(state, { size: state.size + bytesWritten })
         }
       })
-    const end = file("ending a log", name, async () => {
+    const end = Effect.sync(() => {
       if (state.ended) return
-      await handle.datasync()
       change(state, { ended: true })
       growing.delete(attempt)
     })

@@ -182,7 +182,7 @@ export const spawn = Effect.fnUntraced(function* (
     progress = { startedAt: now, heardAt: now, logBytes: 0 }
     const { closure, derivation, derivationPath } = order
     const assignment = { attempt, lease: lent, derivationPath, derivation, closure }
-    return yield* Scope.provide(builders.run(assignment, append(log)), into).pipe(Effect.ensuring(recorded(log.end)))
+    return yield* Scope.provide(builders.run(assignment, append(log)), into).pipe(Effect.ensuring(log.end))
   })
 
   const endAttempt = Effect.fnUntraced(function* (of: LeaseId, outcome: Outcome, detail: string) {
