@@ -67,8 +67,7 @@ export const attach = (
   }
 
   socket.on("data", (chunk) => {
-    // Without an encoding it reads bytes.
-    conversation.push(chunk as Buffer)
+    conversation.push(chunk)
     proceed()
   })
   socket.on("drain", proceed)

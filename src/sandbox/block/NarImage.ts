@@ -54,11 +54,17 @@ interface Node {
   readonly name: Uint8Array
   /** Null for the root, whose parent is outside. */
   readonly parent: Node | null
-  children: ReadonlyArray<Node>
   /** What stands in blocks or after the inode. */
   contents: DirectoryLayout<Node | null> | Uint8Array | null
-  /** Bytes, from the beginning. */
+  /** Bytes. */
+  size: number
+  links: number
+  /** Where the inode is, from the beginning, and its bytes. */
   at: number
+  inode: number
+  /** Bytes that stand after it, and whole blocks of what does not. */
+  tail: number
+  whole: number
 }
 
 export const compose = (root: Listing): NarImage => {
@@ -78,50 +84,47 @@ const flatten = (root: Listing): ReadonlyArray<Node> => {
     listing,
     name,
     parent,
-    children: [],
     contents: null,
-    at: 0
+    size: listing.type === "regular" ? listing.size : 0,
+    links: listing.type === "directory" ? 2 : 1,
+    at: 0,
+    inode: 0,
+    tail: 0,
+    whole: 0
   })
   const nodes = [nodeOf(root, new Uint8Array(0), null)]
   // It grows as it is walked.
   for (const node of nodes) {
     const { listing } = node
-    if (listing.type === "symlink") node.contents = bytesOf(listing.target)
-    if (listing.type !== "directory") continue
-    node.children = entriesOf(listing).map(([name, entry]) => nodeOf(entry, bytesOf(name), node))
-    const entries = node.children.map((child): Entry<Node | null> => ({ name: child.name, target: child }))
-    node.contents = layDirectory(entries, node, node.parent)
-    for (const child of node.children) nodes.push(child)
+    if (listing.type === "symlink") {
+      node.contents = bytesOf(listing.target)
+      node.size = node.contents.length
+    } else if (listing.type === "directory") {
+      const children = entriesOf(listing).map(([name, entry]) => nodeOf(entry, bytesOf(name), node))
+      const entries = children.map((child): Entry<Node | null> => ({ name: child.name, target: child }))
+      node.contents = layDirectory(entries, node, node.parent)
+      node.size = node.contents.size
+      for (const child of children) {
+        if (child.listing.type === "directory") node.links++
+        nodes.push(child)
+      }
+    }
   }
   return nodes
 }
 
-const sizeOf = ({ contents, listing }: Node): number =>
-  listing.type === "regular"
-    ? listing.size
-    : contents === null
-      ? 0
-      : contents instanceof Uint8Array
-        ? contents.length
-        : contents.size
-
-const linksOf = ({ children, listing }: Node): number =>
-  listing.type === "directory" ? 2 + children.filter((child) => child.listing.type === "directory").length : 1
-
-/** Bytes that can stand after the inode: all of a symlink, the last block of a directory. Zero if they do not fit. */
-const tailOf = (node: Node, inode: number): number => {
-  const tail = node.listing.type === "regular" ? 0 : sizeOf(node) % blockBytes
-  return inode + tail > blockBytes ? 0 : tail
-}
-
-const inodeBytesOf = (node: Node): number => inodeBytes(isLong({ links: linksOf(node), size: sizeOf(node) }))
-
-/** Gives every inode its slots; it and what stands after it do not cross a block. Returns where the last one ends. */
+/**
+ * Gives every inode its slots. What stands after it, all of a symlink or the last block of a directory, is within the
+ * same block; what does not fit stands in blocks. Returns where the last inode ends.
+ */
 const place = (nodes: ReadonlyArray<Node>): number => {
   let end = 0
   for (const node of nodes) {
-    const inode = inodeBytesOf(node)
-    const bytes = inode + tailOf(node, inode)
+    const tail = node.contents === null ? 0 : node.size % blockBytes
+    node.inode = inodeBytes(isLong(node))
+    node.tail = node.inode + tail > blockBytes ? 0 : tail
+    node.whole = node.contents === null ? 0 : blocksOf(node.size - node.tail)
+    const bytes = node.inode + node.tail
     const room = blockBytes - (end % blockBytes)
     if (bytes > room) end += room
     node.at = end
@@ -131,12 +134,8 @@ const place = (nodes: ReadonlyArray<Node>): number => {
 }
 
 const write = (nodes: ReadonlyArray<Node>, inodesBytes: number): NarImage => {
-  const wholeBlocks = (node: Node) => {
-    const tail = tailOf(node, inodeBytesOf(node))
-    return node.listing.type === "regular" ? 0 : blocksOf(sizeOf(node) - tail)
-  }
   const inodeBlocks = blocksOf(inodesBytes)
-  const metadataBlocks = nodes.reduce((sum, node) => sum + wholeBlocks(node), inodeBlocks)
+  const metadataBlocks = nodes.reduce((sum, node) => sum + node.whole, inodeBlocks)
   const metadata = new Uint32Array((metadataBlocks * blockBytes) / 4)
   const bytes = new Uint8Array(metadata.buffer)
   const view = new DataView(metadata.buffer)
@@ -150,11 +149,7 @@ const write = (nodes: ReadonlyArray<Node>, inodesBytes: number): NarImage => {
   let nextBlock = inodeBlocks
 
   for (const node of nodes) {
-    const { at, contents, listing } = node
-    const size = sizeOf(node)
-    const inode = inodeBytesOf(node)
-    const tail = tailOf(node, inode)
-    const whole = wholeBlocks(node)
+    const { at, contents, inode, links, listing, size, tail, whole } = node
     const word = (at + firstBlockAt) / 4
     let firstBlock: number | null = null
     if (listing.type === "regular" && size > 0) {
@@ -171,7 +166,7 @@ const write = (nodes: ReadonlyArray<Node>, inodesBytes: number): NarImage => {
       kind: listing.type,
       executable: listing.type === "regular" && listing.executable,
       size,
-      links: linksOf(node),
+      links,
       firstBlock,
       isInline: tail > 0
     })
