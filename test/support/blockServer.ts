@@ -17,7 +17,7 @@ import type { Tree } from "./trees.ts"
 
 const entry = path.resolve(import.meta.dirname, "../../src/cli/blockServer.ts")
 
-export const unjailed: Launch = { command: [process.execPath, entry], environment: {}, descriptor: null }
+export const unjailed: Launch = { command: [process.execPath, entry], environment: {}, namespaceFd: null, filter: null }
 
 /** NARs of trees: the larger ones as files, as the store has them. */
 export class Store {

@@ -1,6 +1,6 @@
 /**
  * The jail of the process that serves disks: a user id that nobody else has, no network, and in sight nothing but this
- * program, the machine's libraries, and NARs, all read-only.
+ * program, the machine's libraries, and NARs, all read-only; and few of the kernel's calls.
  *
  * It needs nothing more. Files it is told by path, under the store's directory, which is where it is outside; clients
  * come to it as open connections.
@@ -9,7 +9,8 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Jail from "../microvm/Jail.ts"
 import { SandboxError } from "../SandboxError.ts"
-import { channelDescriptor, type Launch, serialization, threads } from "./ServerProcess.ts"
+import { channelDescriptor, filterDescriptor, type Launch, serialization, threads } from "./ServerProcess.ts"
+import * as SystemCalls from "./SystemCalls.ts"
 
 export interface Options {
   readonly launcher: string
@@ -46,10 +47,14 @@ export const launch = (options: Options): Launch | SandboxError => {
     NODE_CHANNEL_SERIALIZATION_MODE: serialization,
     UV_THREADPOOL_SIZE: `${threads}`
   }
-  const contents = { id, directories, devices: [], keepsGroups: false, environment }
+  const filter = SystemCalls.filter(process.arch)
+  if (filter === null) {
+    return new SandboxError({ operation: "starting the block server", detail: `there is no jail on ${process.arch}` })
+  }
+  const contents = { id, directories, devices: [], keepsGroups: false, environment, filterFd: filterDescriptor }
   const program = path.join(places.node, path.basename(node))
   const words = Jail.words(bubblewrap, contents, program, [path.join(places.root, entry)])
-  return { command: [launcher, ...words], environment: {}, descriptor: userNamespaceFd }
+  return { command: [launcher, ...words], environment: {}, namespaceFd: userNamespaceFd, filter }
 }
 
 /** The packages may be a link to elsewhere. In the jail it then leads to the same place. */

@@ -6,7 +6,7 @@
  */
 import { Deferred, Effect, Result, Schema, type Scope } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
-import type { Socket } from "node:net"
+import { Socket } from "node:net"
 import { SandboxError } from "../SandboxError.ts"
 import { Answer, type Request } from "./Control.ts"
 
@@ -14,12 +14,17 @@ export interface Launch {
   /** The program and its words. */
   readonly command: ReadonlyArray<string>
   readonly environment: { readonly [name: string]: string }
-  /** A descriptor that the program is given as its number 3; null if it needs none. */
-  readonly descriptor: number | null
+  /** The descriptor of the wide user namespace, which the program is given as its number 3; null if it needs none. */
+  readonly namespaceFd: number | null
+  /** What it may ask of the kernel, which it reads from its number 5; null if it reads nothing there. */
+  readonly filter: Uint8Array | null
 }
 
 /** The number under which the program finds the channel to us. */
 export const channelDescriptor = 4
+
+/** And a filter of system calls. */
+export const filterDescriptor = 5
 
 /** How values are written on the channel: as they are, bytes included. */
 export const serialization = "advanced"
@@ -57,10 +62,10 @@ export class ServerProcess {
   #complaint = ""
   #error: SandboxError | null = null
 
-  constructor({ command, descriptor, environment }: Launch) {
+  constructor({ command, environment, filter, namespaceFd }: Launch) {
     const [program = "", ...words] = command
     this.#child = spawn(program, words, {
-      stdio: ["ignore", "ignore", "pipe", descriptor ?? "ignore", "ipc"],
+      stdio: ["ignore", "ignore", "pipe", namespaceFd ?? "ignore", "ipc", filter === null ? "ignore" : "pipe"],
       env: { ...environment },
       cwd: "/",
       serialization
@@ -68,6 +73,10 @@ export class ServerProcess {
     this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.#complaint = (this.#complaint + text).slice(-complaintBytesMax)
     })
+    // Its type knows of five.
+    const stdio: ReadonlyArray<unknown> = this.#child.stdio
+    const toFilter = stdio[filterDescriptor]
+    if (filter !== null && toFilter instanceof Socket) toFilter.on("error", () => {}).end(filter)
     this.#child.on("message", (message) => this.#hear(message))
     this.#closed = new Promise((resolve) => {
       this.#child.on("error", (error) => {

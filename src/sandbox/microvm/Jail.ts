@@ -22,6 +22,8 @@ export interface Contents {
   /** A device may be the server's only through a group, `kvm` say. */
   readonly keepsGroups: boolean
   readonly environment?: { readonly [name: string]: string }
+  /** From which a filter of system calls is read, for a program that brings none itself. */
+  readonly filterFd?: number
 }
 
 /** Where a program is looked for: not in a PATH, which is whoever's that called. */
@@ -66,6 +68,7 @@ export const words = (
   ...["--unshare-all", "--die-with-parent", "--new-session"],
   ...["--cap-drop", "ALL", "--clearenv"],
   ...Object.entries(contents.environment ?? {}).flatMap(([name, value]) => ["--setenv", name, value]),
+  ...(contents.filterFd === undefined ? [] : ["--seccomp", `${contents.filterFd}`]),
   ...bindLibraries(),
   // Or it is one of theirs.
   ...(contents.directories.some(({ target }) => program.startsWith(`${target}/`))

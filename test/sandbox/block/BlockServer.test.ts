@@ -222,6 +222,7 @@ describe("BlockServer", { timeout: 10_000 }, () => {
         assert.deepStrictEqual(status("Gid").split("\t"), [id, id, id, id])
         assert.strictEqual(status("CapEff"), "0".repeat(16))
         assert.strictEqual(status("NoNewPrivs"), "1")
+        assert.strictEqual(status("Seccomp"), "2")
         const seen = fs.readdirSync(status.root)
         assert.includeMembers(["dev", "drover", "lib", "lib32", "lib64", "node", "tmp", "usr"], seen)
         assert.sameMembers(fs.readdirSync(`${status.root}/${data}`), ["nars"])
@@ -232,7 +233,7 @@ describe("BlockServer", { timeout: 10_000 }, () => {
   it.effect("says why it cannot be started", () =>
     Effect.gen(function* () {
       const place = yield* processes.directory
-      const launch = { command: ["/nowhere/node"], environment: {}, descriptor: null }
+      const launch = { command: ["/nowhere/node"], environment: {}, namespaceFd: null, filter: null }
       const store = new blockServer.Store(place)
 
       const error = yield* Effect.flip(Effect.scoped(Layer.build(blockServer.layer(store, launch))))
