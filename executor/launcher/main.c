@@ -362,7 +362,7 @@ int main(int count, char **words)
 		run_jailed(words + 2);
 	} else if (count >= 6 && !strcmp(words[1], "network")) {
 		enter(words[2], 0);
-		network_run((unsigned)number(words[3]), words + 4);
+		return network_run((unsigned)number(words[3]), words + 4);
 	} else if (count >= 4 && !strcmp(words[1], "remove")) {
 		enter(words[2], 0);
 		for (char **path = words + 3; *path; path++)

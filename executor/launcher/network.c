@@ -13,8 +13,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,19 +26,19 @@
 
 enum { PREFIXES_MAX = 4096 };
 
+enum side { BUILD, GATE };
+
 #define BUILD_4 "192.0.0.66"
 #define BUILD_6 "fd72:6f76:6572::2"
 
 /* Nobody else's: the IETF keeps the first for wires like this one, and the second is a network that nobody announces. */
 static const struct addresses {
-	const char *everywhere;
 	const char *build;	/* with the length of the wire's network */
 	const char *gate;
-	const char *gateway;	/* of the build: the gate's address alone */
-	const char *outside;	/* of the gate: pasta, which answers to every name */
+	const char *next[2];	/* on the way out: of the build the gate, and of that pasta, which answers to every name */
 } versions[] = {
-	{ "0.0.0.0/0", BUILD_4 "/30", "192.0.0.65/30", "192.0.0.65", "192.0.0.70" },
-	{ "::/0", BUILD_6 "/64", "fd72:6f76:6572::1/64", "fd72:6f76:6572::1", "fe80::1" },
+	{ BUILD_4 "/30", "192.0.0.65/30", { "192.0.0.65", "192.0.0.70" } },
+	{ BUILD_6 "/64", "fd72:6f76:6572::1/64", { "fd72:6f76:6572::1", "fe80::1" } },
 };
 
 static const struct {
@@ -147,7 +149,6 @@ static _Noreturn void become_pasta(const struct asked *asked, int gate)
 		add(words, "--address", BUILD_6);
 	else
 		add(words, "--ipv4-only", NULL);
-	add(words, "--dns", asked->inside ? asked->resolver : "none");
 	if (asked->inside)
 		add(words, "--dns-forward", asked->inside);
 	/* By descriptor: this user may not be able to walk to the program. */
@@ -184,6 +185,33 @@ static void write_setting(const char *path, const char *value)
 	close(fd);
 }
 
+static void refuse(const struct asked *asked, int routes)
+{
+	for (char *const *word = asked->prefixes; *word; word++) {
+		const struct prefix prefix = prefix_parse(*word + 1);
+
+		if (**word == '-')
+			rtnetlink_refuse(routes, &prefix);
+	}
+}
+
+static void add_route(int routes, const char *text, enum side side)
+{
+	const struct addresses *version = &versions[!!strchr(text, ':')];
+	const struct prefix to = prefix_parse(text), next = prefix_parse(version->next[side]);
+
+	rtnetlink_route(routes, &to, side == BUILD ? "eth0" : "outside", &next);
+}
+
+static void let_out(const struct asked *asked, int routes, enum side side)
+{
+	for (char *const *word = asked->prefixes; *word; word++)
+		if (**word == '+')
+			add_route(routes, *word + 1, side);
+	if (asked->inside)
+		add_route(routes, asked->inside, side);
+}
+
 /* It refuses before there is a way out, so that there never is one to what may not be reached. */
 static struct gate make_gate(const struct asked *asked)
 {
@@ -197,12 +225,7 @@ static struct gate make_gate(const struct asked *asked)
 	gate.namespace = open_namespace(getpid());
 	gate.routes = rtnetlink_open();
 	gate.arrivals = rtnetlink_listen();
-	for (char *const *word = asked->prefixes; *word; word++) {
-		const struct prefix prefix = prefix_parse(*word + 1);
-
-		if (**word == '-')
-			rtnetlink_refuse(gate.routes, &prefix);
-	}
+	refuse(asked, gate.routes);
 	return gate;
 }
 
@@ -220,21 +243,14 @@ static void make_build(const struct asked *asked, const struct gate *gate)
 	rtnetlink_raise(gate->routes, "build");
 	for (int i = 0; i < asked->versions; i++) {
 		const struct prefix own = prefix_parse(versions[i].build), other = prefix_parse(versions[i].gate);
-		const struct prefix all = prefix_parse(versions[i].everywhere);
-		const struct prefix gateway = prefix_parse(versions[i].gateway);
 
 		rtnetlink_address(build, "eth0", &own);
 		rtnetlink_address(gate->routes, "build", &other);
-		rtnetlink_route(build, &all, "eth0", &gateway);
 	}
+	/* The same again: what the gate refuses it says to be so, but not always at once. */
+	refuse(asked, build);
+	let_out(asked, build, BUILD);
 	close(build);
-}
-
-static void let_out(const struct gate *gate, const char *text)
-{
-	const struct prefix prefix = prefix_parse(text), outside = prefix_parse(versions[!!strchr(text, ':')].outside);
-
-	rtnetlink_route(gate->routes, &prefix, "outside", &outside);
 }
 
 static _Noreturn void keep(const struct asked *asked)
@@ -255,16 +271,28 @@ static _Noreturn void keep(const struct asked *asked)
 	if (rtnetlink_await(gate.arrivals, "outside", (int)syscall(SYS_pidfd_open, pasta, 0)))
 		die_plainly("pasta has ended early");
 	rtnetlink_raise(gate.routes, "outside");
-	for (char *const *word = asked->prefixes; *word; word++)
-		if (**word == '+')
-			let_out(&gate, *word + 1);
-	if (asked->inside)
-		let_out(&gate, asked->inside);
+	let_out(asked, gate.routes, GATE);
 	dprintf(1, "%d\n", getpid());
 	while (waitpid(pasta, &status, 0) < 0)
 		if (errno != EINTR)
 			die("waiting for pasta");
 	die_plainly("pasta has ended with status %d", status);
+}
+
+/* The one that pasta reads; told of a resolver in its arguments, it would ask whoever is at the host's loopback. */
+static void write_resolver(const char *resolver)
+{
+	FILE *file;
+
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL))
+		die("unshare");
+	if (mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64k"))
+		die("mounting /tmp");
+	file = fopen("/tmp/resolv.conf", "we");
+	if (!file || fprintf(file, "nameserver %s\n", resolver) < 0 || fclose(file))
+		die("writing resolv.conf");
+	if (chmod("/tmp/resolv.conf", 0644) || mount("/tmp/resolv.conf", "/etc/resolv.conf", NULL, MS_BIND, NULL))
+		die("mounting resolv.conf");
 }
 
 static void write_map(pid_t process, const char *file, unsigned id)
@@ -291,26 +319,32 @@ static _Noreturn void become_keeper(const struct asked *asked, pid_t launcher, i
 	keep(asked);
 }
 
-/* Returns once every child is gone, whosoever child it was at first. */
-static void await_all(pid_t keeper, const sigset_t *signals)
+/* Returns once every child is gone, whosoever child it was at first: 0 if that was asked for. */
+static int await_all(pid_t keeper, const sigset_t *signals)
 {
+	int result = 1;
+
 	for (;;) {
 		pid_t ended = waitpid(-1, NULL, WNOHANG);
 
 		if (ended < 0)
-			return;
-		if (ended == 0 && sigwaitinfo(signals, NULL) == SIGTERM)
+			return result;
+		if (ended == 0 && sigwaitinfo(signals, NULL) == SIGTERM) {
+			result = 0;
 			kill(keeper, SIGKILL);
+		}
 	}
 }
 
-void network_run(unsigned id, char *const *words)
+int network_run(unsigned id, char *const *words)
 {
 	const struct asked asked = parse(words);
 	pid_t launcher = getpid(), keeper;
 	sigset_t signals;
 	int ends[2];
 
+	if (asked.inside)
+		write_resolver(asked.resolver);
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGCHLD);
 	sigaddset(&signals, SIGTERM);
@@ -326,5 +360,5 @@ void network_run(unsigned id, char *const *words)
 	write_map(keeper, "gid_map", id);
 	say(ends[0]);
 	close(1);
-	await_all(keeper, &signals);
+	return await_all(keeper, &signals);
 }

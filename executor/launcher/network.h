@@ -15,7 +15,7 @@
 #define NETWORK_H
 
 /*
- * Makes it, and returns when it is gone; SIGTERM ends it. `words` end with NULL: the program of passt; INSIDE=OUTSIDE,
+ * Makes it, and returns when it is gone: 0 if SIGTERM has ended it, else 1. `words` end with NULL: the program of passt; INSIDE=OUTSIDE,
  * the address at which the build finds a resolver and that of the host's, or `none`; and prefixes, +PREFIX for what may
  * be reached and -PREFIX for what may not, of which the longest counts. Addresses of IP version 6 are there if any
  * prefix is of them.
@@ -23,6 +23,6 @@
  * We are id 0 of the user namespace, of which `id` is another. Once the network is there, the number of a process in
  * the build's namespace is written to stdout.
  */
-void network_run(unsigned id, char *const *words);
+int network_run(unsigned id, char *const *words);
 
 #endif

@@ -65,7 +65,10 @@ export const optionsFrom = (
   return { dataDirectory, programDirectory, userNamespaceFd, subUids: { first, count }, cgroups }
 }
 
-/** What the starter would tell a server whose data is in the directory; it lasts as long as the scope. */
+/**
+ * What the starter would tell a server whose data is in the directory, and the process that it would be; it lasts as
+ * long as the scope.
+ */
 export const started = Effect.fnUntraced(function* (programDirectory: string, dataDirectory: string) {
   const command = [`${programDirectory}/busybox`, "sh", "-c", "echo $@; exec cat", "sh"]
   const words = ["--data", dataDirectory, "--program", programDirectory, "--", ...command]
@@ -96,7 +99,7 @@ export const started = Effect.fnUntraced(function* (programDirectory: string, da
   const { gid, uid } = fs.statSync(dataDirectory)
   fs.mkdirSync(path.join(dataDirectory, "scratch"), { mode: 0o700 })
   fs.chownSync(path.join(dataDirectory, "scratch"), uid, gid)
-  return { ...options, userNamespaceFd: fd }
+  return { ...options, userNamespaceFd: fd, starter: child.pid! }
 })
 
 /** A store path's contents to build with: busybox under all its names. */

@@ -18,21 +18,36 @@ const toolsHash = Sha256.make("a".repeat(64))
 /** Where the backend under test keeps what it keeps. */
 export class Place extends Context.Service<Place, ProcessSandbox.Options>()("drover/test/Place") {}
 
-/** The backend with everything beneath it. */
-export const layer = Layer.effectContext(
-  Effect.gen(function* () {
-    const programs = yield* processes.programs
-    const data = yield* processes.directory
-    const options = yield* processes.started(programs, data)
-    const tools = yield* processes.tools
-    const closures = Layer.succeed(ClosureSource, {
-      trees: (hashes) => Effect.succeed(hashes.map(() => tools)),
-      nars: () => Effect.succeed([])
+/** What a test may need to say more of a backend. */
+export interface Prepared {
+  /** Directories of the executor and its like, and of what builds find at `toolsPath`. */
+  readonly programs: string
+  readonly tools: string
+  /** A process in the namespaces that the server would be in. */
+  readonly starter: number
+}
+
+/** The backend with everything beneath it, and what `more` says of it. */
+export const layerWith = (
+  more: (prepared: Prepared) => Effect.Effect<Partial<ProcessSandbox.Options>, never, Scope.Scope>
+) =>
+  Layer.effectContext(
+    Effect.gen(function* () {
+      const programs = yield* processes.programs
+      const data = yield* processes.directory
+      const tools = yield* processes.tools
+      const started = yield* processes.started(programs, data)
+      const options = { ...started, ...(yield* more({ programs, tools, starter: started.starter })) }
+      const closures = Layer.succeed(ClosureSource, {
+        trees: (hashes) => Effect.succeed(hashes.map(() => tools)),
+        nars: () => Effect.succeed([])
+      })
+      const context = yield* Layer.build(ProcessSandbox.layer(options).pipe(Layer.provide(closures)))
+      return Context.add(context, Place, options)
     })
-    const context = yield* Layer.build(ProcessSandbox.layer(options).pipe(Layer.provide(closures)))
-    return Context.add(context, Place, options)
-  })
-)
+  )
+
+export const layer = layerWith(() => Effect.succeed({}))
 
 export interface Script {
   readonly script: string
