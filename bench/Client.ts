@@ -32,6 +32,16 @@ export const buildTrivial = async ({ store, subject }: Client, scheme: Scheme, c
   return await timed(() => store.must(["nix-build", "--no-out-link", "-j0", "--builders", machine, "-E", expression]))
 }
 
+/** Builds one output of so many bytes, which is then fetched. */
+export const buildLarge = async ({ store, subject }: Client, scheme: Scheme, bytes: number) => {
+  const expression = `derivation {
+    name = "large-${seed()}"; system = "${NixStore.system}"; builder = "/bin/sh";
+    args = [ "-c" "head -c ${bytes} /dev/zero > $out" ];
+  }`
+  const machine = `${scheme}://${subject} ${NixStore.system} - 1 1`
+  return await timed(() => store.must(["nix-build", "--no-out-link", "-j0", "--builders", machine, "-E", expression]))
+}
+
 /** Puts a new path of so many bytes into the store, which do not compress. */
 export const addLarge = async ({ store }: Client, dir: string, bytes: number) => {
   const file = path.join(dir, `large-${seed()}`)

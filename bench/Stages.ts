@@ -5,6 +5,8 @@ import type { Span } from "../test/support/OtlpReceiver.ts"
 /** In the order of a build. What is in none of Drover's spans is the client's own, SSH, questions and uploads. */
 export const outside = "outside the build: client, ssh, questions, outputs fetched"
 const stages = ["queue", "prepare", "run", "import"]
+/** Of a virtual machine, and counted in `prepare` already. */
+export const boot = "of prepare, the machine boots"
 const rest = "rest of the build: identity, records, log"
 
 const secondsOf = ({ endNanos, startNanos }: Span) => Number(endNanos - startNanos) / 1e9
@@ -29,6 +31,9 @@ export const breakDown = (spans: ReadonlyArray<Span>, waits: ReadonlyArray<numbe
       inStages += seconds
     }
     rows.get(rest)?.push(secondsOf(build) - inStages)
+    const boots = spans.filter(({ name, traceId }) => name === "boot" && traceId === build.traceId)
+    if (boots.length > 0)
+      rows.set(boot, [...(rows.get(boot) ?? []), boots.reduce((sum, span) => sum + secondsOf(span), 0)])
     rows.get(outside)?.push(wait - secondsOf(build))
   }
   return rows

@@ -2,6 +2,7 @@
  * Drover against the stock remote builder: the same client asks both for the same, in turn, in one run.
  *
  *   npm run bench -- [--quick] [--json FILE] [--only REGEX] [--rounds N]
+ *   npm run bench -- --machines [--rounds N]
  *
  * Every round has a seed of its own, so nothing is answered from an earlier one, and who goes first changes from round
  * to round. What is printed is read with `docs/operating/bench.md`. Whatever is started here is ended here.
@@ -15,6 +16,7 @@ import * as OtlpReceiver from "../test/support/OtlpReceiver.ts"
 import * as Process from "../test/support/Process.ts"
 import * as Client from "./Client.ts"
 import * as Figures from "./Figures.ts"
+import * as Machines from "./Machines.ts"
 import * as Stages from "./Stages.ts"
 import * as StockBuilder from "./StockBuilder.ts"
 
@@ -24,6 +26,7 @@ const { values: options } = parseArgs({
     json: { type: "string" },
     only: { type: "string", default: "" },
     rounds: { type: "string" },
+    machines: { type: "boolean", default: false },
     help: { type: "boolean", default: false }
   }
 })
@@ -33,6 +36,7 @@ const help = `npm run bench -- [options]
   --json FILE    everything that was measured, as JSON
   --only REGEX   the rows whose name matches
   --rounds N     of each, whatever it is
+  --machines     builds in virtual machines instead, as this machine runs them
   --help
 `
 
@@ -217,7 +221,9 @@ if (options.help) {
     })
   }
   try {
-    await bench(interrupted.signal)
+    await (options.machines
+      ? Machines.bench(Number(options.rounds ?? 10), say, interrupted.signal)
+      : bench(interrupted.signal))
   } catch (error) {
     // Given up, whatever was being measured fails.
     if (!interrupted.signal.aborted) throw error

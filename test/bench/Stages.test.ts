@@ -1,6 +1,6 @@
 /** Where a build's time goes, by its trace. */
 import { assert, describe, it } from "@effect/vitest"
-import { breakDown, outside } from "../../bench/Stages.ts"
+import { boot, breakDown, outside } from "../../bench/Stages.ts"
 import * as Attributes from "../../src/telemetry/Attributes.ts"
 import type { Span } from "../support/OtlpReceiver.ts"
 
@@ -40,5 +40,11 @@ describe("the stages of builds", () => {
       ["import", [35]],
       ["rest of the build: identity, records, log", [30]]
     ])
+  })
+
+  it("tell how much of a machine's was its boot", () => {
+    const spans = [span("b", "", "build", 0, 100), span("p", "b", "prepare", 10, 60), span("k", "p", "boot", 20, 60)]
+
+    assert.deepStrictEqual(breakDown(spans, [0.1]).get(boot), [0.04])
   })
 })

@@ -22,6 +22,9 @@ export class Place extends Context.Service<
   }
 >()("drover/test/VmPlace") {}
 
+/** Soon full. */
+const scratchBytes = 64 * 2 ** 20
+
 /** A directory as a tree. */
 const treeOf = (place: string): Tree => {
   const status = fs.lstatSync(place)
@@ -46,7 +49,7 @@ export const layer = Layer.effectContext(
     const started = yield* processes.started(programs, data)
     const store = new blockServer.Store(yield* processes.directory)
     const closure = [{ path: sandbox.toolsPath, narHash: store.add(treeOf(yield* processes.tools)) }]
-    const options = { ...started, programDirectory: programs, choice: "emulated", systems: null } as const
+    const options = { ...started, programDirectory: programs, choice: "emulated", systems: null, scratchBytes } as const
     const context = yield* Layer.build(
       MicroVmSandbox.layer(options).pipe(
         Layer.provide(blockServer.layer(store)),

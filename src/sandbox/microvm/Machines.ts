@@ -26,6 +26,8 @@ export interface Options {
   readonly subUids: { readonly first: number; readonly count: number }
   /** Where the launcher is. */
   readonly programDirectory: string
+  /** Of each scratch disk. */
+  readonly scratchBytes?: number | undefined
 }
 
 export interface Order {
@@ -44,7 +46,13 @@ export const guestBytes = 128 * 2 ** 20
 export const overheadBytes = (accelerator: Qemu.Accelerator) => guestBytes + Qemu.overheadBytes[accelerator]
 
 export const make = Effect.fnUntraced(function* (options: Options) {
-  const { dataDirectory, programDirectory, subUids, userNamespaceFd } = options
+  const {
+    dataDirectory,
+    programDirectory,
+    scratchBytes = Scratch.scratchBytesDefault,
+    subUids,
+    userNamespaceFd
+  } = options
   const blocks = yield* BlockServer
   const launcher = path.join(programDirectory, "launcher")
   const programs = { launcher, executor: path.join(programDirectory, "executor") }
@@ -65,7 +73,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     ).pipe(Effect.map(({ executor }) => executor))
     const place = path.join(directory, `${id}`)
     const seconds = Life.table.Preparing.within?.[accelerator] ?? Infinity
-    const preparing = prepare(blocks, mkfs, place, order.inputs).pipe(
+    const scratch = Scratch.make(mkfs, path.join(place, "scratch"), scratchBytes)
+    const preparing = prepare(blocks.serve(order.inputs, path.join(place, Qemu.storeSocket)), scratch, place).pipe(
       Effect.timeoutOrElse({
         duration: Duration.seconds(seconds),
         orElse: () => Effect.fail(failed(`it has been ${Life.table.Preparing.name} for more than ${seconds} s`))
@@ -100,7 +109,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         isGone = true
       })
     })
-    yield* Effect.forkScoped(Effect.catch(disk.lost, ({ message }) => vm.lose(message)))
+    yield* disk.lost.pipe(
+      Effect.catch(({ message }) => vm.lose(message)),
+      Effect.forkScoped
+    )
     return vm
   })
 
@@ -129,16 +141,16 @@ const found = (program: string) =>
     return file instanceof SandboxError ? Effect.fail(file) : Effect.succeed(file)
   })
 
-/** Both disks, at once: neither needs the other. */
-const prepare = (blocks: BlockServer["Service"], mkfs: string, place: string, inputs: Job["inputs"]) =>
+/** A directory, and in it both disks, made at once: neither needs the other. */
+const prepare = <A, B, R, S>(
+  disk: Effect.Effect<A, SandboxError, R>,
+  scratch: Effect.Effect<B, SandboxError, S>,
+  place: string
+) =>
   Effect.gen(function* () {
     yield* Effect.acquireRelease(
       Effect.try({ try: () => fs.mkdirSync(place, { mode: 0o711 }), catch: (cause) => failed(String(cause)) }),
       () => Effect.sync(() => fs.rmSync(place, { recursive: true, force: true }))
     )
-    const [disk, scratchFd] = yield* Effect.all(
-      [blocks.serve(inputs, path.join(place, Qemu.storeSocket)), Scratch.make(mkfs, path.join(place, "scratch"))],
-      { concurrency: "unbounded" }
-    )
-    return { disk, scratchFd }
+    return yield* Effect.all({ disk, scratchFd: scratch }, { concurrency: "unbounded" })
   })

@@ -6,10 +6,10 @@
  *
  * @see Life.ts for the stages, Qemu.ts for the machine, Jail.ts for what is around it
  */
-import { Duration, Effect, type Scope } from "effect"
+import { Duration, Effect, Exit, type Scope } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
 import { Socket } from "node:net"
-import { Readable } from "node:stream"
+import { type Readable } from "node:stream"
 import { type ExecutorChannel, make as makeChannel } from "../executor/DuplexChannel.ts"
 import { SandboxError } from "../SandboxError.ts"
 import { descriptors } from "./Qemu.ts"
@@ -236,7 +236,7 @@ const end = Effect.fnUntraced(function* (machine: Machine, { onGone, sweep }: Op
     Effect.as(true),
     Effect.timeoutOrElse({ duration: goneWithin, orElse: () => Effect.succeed(false) })
   )
-  const swept = isGone ? null : yield* Effect.flip(sweep).pipe(Effect.catch(() => Effect.succeed(null)))
-  if (swept === null) return yield* onGone
-  yield* Effect.logError("a virtual machine is not known to be gone; its user id stays taken", swept)
+  const swept = isGone ? Exit.void : yield* Effect.exit(sweep)
+  if (Exit.isSuccess(swept)) return yield* onGone
+  yield* Effect.logError("a virtual machine is not known to be gone; its user id stays taken", swept.cause)
 })

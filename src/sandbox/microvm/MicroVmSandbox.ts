@@ -14,7 +14,7 @@ import { execFileSync } from "node:child_process"
 import * as path from "node:path"
 import { WireError } from "../../protocol/wire/Codec.ts"
 import * as Source from "../../protocol/wire/Source.ts"
-import { BlockServer } from "../block/BlockServer.ts"
+import { type BlockServer } from "../block/BlockServer.ts"
 import * as Ending from "../executor/Ending.ts"
 import * as Frame from "../executor/Frame.ts"
 import * as Run from "../executor/Run.ts"
@@ -43,6 +43,8 @@ export interface Options {
   readonly subUids: { readonly first: number; readonly count: number } | null
   /** Where the launcher is, and the guests are. */
   readonly programDirectory?: string
+  /** Of each scratch disk, where it is not the usual. */
+  readonly scratchBytes?: number
 }
 
 /** Raised with every change that could alter an outcome. */
@@ -75,7 +77,13 @@ const make = Effect.fnUntraced(function* (options: Options) {
     return yield* refused(`expected systems out of ${Systems.all.join(", ")}, found ${strange}`)
   }
   const programDirectory = options.programDirectory ?? path.resolve(import.meta.dirname, "../../../build")
-  const machines = yield* Machines.make({ dataDirectory, programDirectory, subUids, userNamespaceFd })
+  const machines = yield* Machines.make({
+    dataDirectory,
+    programDirectory,
+    scratchBytes: options.scratchBytes,
+    subUids,
+    userNamespaceFd
+  })
   const random = yield* SecureRandom.SecureRandom
 
   const boot = (guest: Guest.Guest, accelerator: Qemu.Accelerator) =>

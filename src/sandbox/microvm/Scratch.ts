@@ -9,8 +9,8 @@ import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import { SandboxError } from "../SandboxError.ts"
 
-/** What a build may write in all: inputs come from elsewhere. Bytes that nobody writes take no room. */
-export const scratchBytes = 64 * 2 ** 30
+/** What a build may write in all, unless told otherwise: inputs come from elsewhere. What nobody writes takes no room. */
+export const scratchBytesDefault = 64 * 2 ** 30
 
 const identifier = "d0d0d0d0-0000-4000-8000-000000000001"
 
@@ -25,17 +25,18 @@ const operation = "making the scratch disk"
 
 const complaintBytesMax = 1024
 
-/** An open descriptor of the disk, as long as the scope; the file goes at once. */
+/** An open descriptor of a disk of so many bytes, as long as the scope; the file goes at once. */
 export const make = Effect.fnUntraced(function* (
   mkfs: string,
-  file: string
+  file: string,
+  bytes: number
 ): Effect.fn.Return<number, SandboxError, Scope.Scope> {
   const failed = (cause: unknown) => new SandboxError({ operation, detail: String(cause), cause })
   const fd = yield* Effect.acquireRelease(
     Effect.try({ try: () => fs.openSync(file, "wx+", 0o600), catch: failed }),
     (fd) => Effect.sync(() => fs.closeSync(fd))
   )
-  yield* Effect.try({ try: () => fs.ftruncateSync(fd, scratchBytes), catch: failed })
+  yield* Effect.try({ try: () => fs.ftruncateSync(fd, bytes), catch: failed })
   yield* format(mkfs, file)
   yield* Effect.try({ try: () => fs.unlinkSync(file), catch: failed })
   return fd

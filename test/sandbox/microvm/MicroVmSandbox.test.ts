@@ -174,6 +174,16 @@ layer(vm.layer, { timeout: "120 seconds", excludeTestServices: true })((it) => {
       )
     )
 
+    it.effect("is told that its disk is full", () =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const { exit } = yield* run({ script: "cat /dev/zero > $out" })
+
+          assert.deepStrictEqual(exit, { _tag: "OutOfScratch" })
+        })
+      )
+    )
+
     it.effect("is gone with its scope, whatever it does", () =>
       Effect.gen(function* () {
         yield* Effect.scoped(untilReady("trap '' TERM INT HUP; while :; do :; done"))
@@ -197,7 +207,7 @@ layer(vm.layer, { timeout: "120 seconds", excludeTestServices: true })((it) => {
         const killed = Effect.sync(() => {
           const [server] = blockServers()
           assert.isDefined(server)
-          process.kill(server!, "SIGKILL")
+          process.kill(server, "SIGKILL")
         })
 
         assert.match(yield* whenHit(killed), /its process has ended/)
