@@ -10,13 +10,14 @@ import { busybox } from "./busybox.mjs"
 import { executor } from "./executor.mjs"
 import { guests } from "./guest/steps.mjs"
 import { npmPackages } from "./packages.mjs"
+import { passt } from "./passt.mjs"
 import { build } from "./place.mjs"
 import { postgres } from "./postgres.mjs"
 import { progress, refuse, Refusal, say } from "./say.mjs"
 import { ssh2 } from "./ssh2.mjs"
 import { bring, machinery, missing, sshd } from "./system.mjs"
 
-const running = { programs: ["compiler", "make", "python"], steps: [ssh2, postgres, busybox, executor] }
+const running = { programs: ["compiler", "make", "python"], steps: [ssh2, postgres, busybox, executor, passt] }
 const machines = { programs: machinery, steps: guests }
 const nixClient = ["nix", "ssh"]
 
@@ -29,7 +30,7 @@ const needs = {
   process: { programs: running.programs, steps: [npmPackages({ dev: false }), ...running.steps] },
   check: { programs: [], steps: [npmPackages({ dev: true })] },
   test: {
-    programs: [...running.programs, ...machines.programs, ...nixClient],
+    programs: [...running.programs, ...machines.programs, ...nixClient, "routes"],
     steps: [npmPackages({ dev: true }), ...running.steps, ...machines.steps]
   },
   bench: {

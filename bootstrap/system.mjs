@@ -26,6 +26,8 @@ const known = {
   python: { programs: ["python3"], packages: ["python3"] },
   nix: { programs: ["nix", "nix-build", "nix-store"], packages: ["nix-bin"] },
   ssh: { programs: ["ssh", "ssh-keygen"], packages: ["openssh-client"] },
+  // Makes the networks of tests.
+  routes: { programs: ["ip"], packages: ["iproute2"] },
   // Gives a user other than root the range of user ids that the sandboxes need.
   uidmap: { programs: ["newuidmap", "newgidmap"], packages: ["uidmap"] },
   jail: { programs: ["bwrap"], packages: ["bubblewrap"] },

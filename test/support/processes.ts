@@ -102,6 +102,20 @@ export const started = Effect.fnUntraced(function* (programDirectory: string, da
   return { ...options, userNamespaceFd: fd, starter: child.pid! }
 })
 
+/** The status of every process that runs under one of the ids, by field; those that are dead but for their name not. */
+export const running = ({ count, first }: { readonly first: number; readonly count: number }) =>
+  fs.readdirSync("/proc").flatMap((pid) => {
+    if (!/^\d+$/.test(pid)) return []
+    try {
+      const text = fs.readFileSync(`/proc/${pid}/status`, "utf8")
+      const fields = new Map(text.split("\n").map((line) => [line.split(":")[0] ?? "", line.split(/:\s+/)[1] ?? ""]))
+      const uid = Number(fields.get("Uid")?.split("\t")[0])
+      return uid >= first && uid < first + count && !fields.get("State")?.startsWith("Z") ? [{ pid, uid, fields }] : []
+    } catch {
+      return []
+    }
+  })
+
 /** A store path's contents to build with: busybox under all its names. */
 export const tools = Effect.map(directory, (place) => {
   const bin = path.join(place, "bin")

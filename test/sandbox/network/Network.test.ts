@@ -1,11 +1,14 @@
 /** What builds reach that may have the network, and what those do that may not. */
 import { assert, describe, layer } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Stream } from "effect"
+import * as fs from "node:fs"
 import * as path from "node:path"
 import * as IpPrefix from "../../../src/domain/IpPrefix.ts"
 import type { Output } from "../../../src/protocol/nix/Derivation.ts"
 import { findPasst } from "../../../src/sandbox/network/Network.ts"
+import { Sandbox } from "../../../src/sandbox/Sandbox.ts"
 import * as internet from "../../support/internet.ts"
+import * as processes from "../../support/processes.ts"
 import * as sandbox from "../../support/sandbox.ts"
 
 const { addresses } = internet
@@ -70,12 +73,13 @@ describe("a build that may have the network", () => {
 
     it.effect("reaches nothing else by way of its interface, either", () =>
       Effect.gen(function* () {
-        const { host, metadata, private: own } = addresses
-        const targets = [own, metadata, host].map((address) => `${address} 80 eth0`)
+        const { host, metadata, private: own, published } = addresses
+        // All at once: this refusal takes the sender's own time.
+        const bound = [published, own, metadata, host].map((address) => `reach ${address} 80 eth0 &`)
 
-        const { lines } = yield* reaching([`${addresses.published} 80 eth0`, ...targets])
+        const { lines } = yield* said([`${bound.join(" ")} wait`])
 
-        assert.deepStrictEqual(lines, [addresses.published, noRoute, noRoute, noRoute])
+        assert.deepStrictEqual(lines.toSorted(), [published, noRoute, noRoute, noRoute].toSorted())
       })
     )
 
@@ -110,6 +114,49 @@ describe("a build that may have the network", () => {
 
         assert.strictEqual(lines.filter((line) => line.includes("not permitted")).length, 2)
         assert.strictEqual(lines.at(-1), noRoute)
+      })
+    )
+
+    it.effect("has it from processes that are nobody, and that end with it", () =>
+      Effect.gen(function* () {
+        const range = (yield* sandbox.Place).subUids!
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const { start } = yield* Sandbox
+            const { log } = yield* start(sandbox.job({ script: "echo ready; sleep 100", form: fixed }))
+            yield* Stream.runHead(log)
+
+            const found = processes.running(range)
+            const pasta = found.find(({ fields }) => fields.get("Name")?.startsWith("passt"))
+            assert.strictEqual(pasta?.fields.get("Seccomp"), "2")
+            assert.strictEqual(pasta?.fields.get("NoNewPrivs"), "1")
+            // Of a user namespace in which it is alone: to make sockets there, and to use the gate's.
+            assert.strictEqual(pasta?.fields.get("CapEff"), "0000000000200400")
+            assert.strictEqual(found.filter(({ uid }) => uid === pasta?.uid).length, 2)
+          })
+        )
+
+        assert.deepStrictEqual(processes.running(range), [])
+      })
+    )
+
+    it.effect("leaves nothing of it when what keeps it is killed", () =>
+      Effect.gen(function* () {
+        const range = (yield* sandbox.Place).subUids!
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const { start } = yield* Sandbox
+            const { log } = yield* start(sandbox.job({ script: "echo ready; sleep 100", form: fixed }))
+            yield* Stream.runHead(log)
+            const pasta = processes.running(range).find(({ fields }) => fields.get("Name")?.startsWith("passt"))
+            const keeper = Number(pasta?.fields.get("PPid"))
+            const launcher = /^PPid:\s+(\d+)/m.exec(fs.readFileSync(`/proc/${keeper}/status`, "utf8"))?.[1]
+
+            process.kill(Number(launcher), "SIGKILL")
+          })
+        )
+
+        assert.deepStrictEqual(processes.running(range), [])
       })
     )
 

@@ -12,19 +12,7 @@ import { Place } from "../../support/sandbox.ts"
 
 const exited = (status: number): Ending => ({ _tag: "Exited", status })
 
-/** The status of every process that runs under one of the ids, by field; those that are dead but for their name not. */
-const running = ({ count, first }: { readonly first: number; readonly count: number }) =>
-  fs.readdirSync("/proc").flatMap((pid) => {
-    if (!/^\d+$/.test(pid)) return []
-    try {
-      const text = fs.readFileSync(`/proc/${pid}/status`, "utf8")
-      const fields = new Map(text.split("\n").map((line) => [line.split(":")[0] ?? "", line.split(/:\s+/)[1] ?? ""]))
-      const uid = Number(fields.get("Uid")?.split("\t")[0])
-      return uid >= first && uid < first + count && !fields.get("State")?.startsWith("Z") ? [{ pid, uid, fields }] : []
-    } catch {
-      return []
-    }
-  })
+const { running } = processes
 
 /** How many pid namespaces a process is in: the host's, its executor's, its builder's. */
 const levels = (fields: ReadonlyMap<string, string>) => fields.get("NSpid")?.split("\t").length
@@ -225,7 +213,7 @@ layer(sandbox.layer, { timeout: "60 seconds" })((it) => {
             const script =
               "mkdir -p a/b/c; chmod 0 a/b; trap '' 1 2 15; for i in 1 2 3 4; do (setsid sleep 100 &) ; done; sleep 100"
             yield* untilReady(script)
-            assert.isAbove(running(range).length, 2)
+            assert.isAbove(running(range).length, 1)
           })
         )
 
