@@ -5,6 +5,9 @@
  * itself what it needs, in its section `.modinfo`: strings `KEY=VALUE`, each ended by a NUL.
  */
 
+/** Of Debian's cloud kernel, what a machine of ours needs; some of it may be built in. */
+export const wantedModules = ["virtio_pci", "virtio_console", "virtio_blk", "erofs", "ext4", "overlay"]
+
 /** Names are written with `-` or `_`, and mean the same. */
 export const moduleName = (text) => text.replaceAll("-", "_")
 

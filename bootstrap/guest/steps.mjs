@@ -18,10 +18,7 @@ import { architectures, isOwn } from "./architectures.mjs"
 import { fetch, forget, newestKernel, refresh } from "./debian.mjs"
 import { compose } from "./initramfs.mjs"
 import { bareKernel } from "./kernel.mjs"
-import { loadOrder, moduleName, unsigned } from "./modules.mjs"
-
-/** Of Debian's cloud kernel, what a machine of ours has and the kernel does not have built in. */
-const wantedModules = ["virtio_pci", "virtio_console", "virtio_blk", "erofs", "ext4", "overlay"]
+import { loadOrder, moduleName, unsigned, wantedModules } from "./modules.mjs"
 
 const sha256 = (...parts) => parts.reduce((sum, part) => sum.update(part), createHash("sha256")).digest("hex")
 
@@ -117,7 +114,7 @@ const assemble = async (arch, place) => {
 const guest = (arch) => {
   const place = path.join(build, "guest", arch)
   const marks = { parts: path.join(place, "parts/made"), whole: path.join(place, "made") }
-  const partsFrom = () => hashOf("kernel.mjs", "modules.mjs", "steps.mjs")
+  const partsFrom = () => hashOf("debian.mjs", "kernel.mjs", "modules.mjs")
   const wholeFrom = () => sha256(partsFrom(), sourceHash(), hashOf("architectures.mjs", "cpio.mjs", "initramfs.mjs"))
   const hasParts = () => reads(marks.parts, partsFrom())
   const suffix = isOwn(arch) ? "" : `:${architectures[arch].debian}`
