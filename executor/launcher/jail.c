@@ -8,11 +8,12 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../die.h"
 
-enum { DIRECTORIES_MAX = 8 };
+enum { DIRECTORIES_MAX = 8, DESCRIPTORS_KEPT = 7 };
 
 /* It is on every machine, and the program looks for nothing in it. */
 static const char place[] = "/tmp";
@@ -51,6 +52,9 @@ void jail(unsigned id, char *const *directories, char *const *program)
 	bind_directories(directories);
 	if (chdir("/") || setresgid(id, id, id) || setresuid(id, id, id))
 		die("becoming id %u of the user namespace", id);
+	/* What the server has by accident, from who started it, is no business of the program's. */
+	if (syscall(SYS_close_range, DESCRIPTORS_KEPT, ~0u, 0))
+		die("close_range");
 	/* The change of user has cleared it. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
 		die("the parent is gone");
