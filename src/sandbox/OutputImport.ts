@@ -24,7 +24,7 @@ import { WireError } from "../protocol/wire/Codec.ts"
 import type { Source } from "../protocol/wire/Source.ts"
 import { OutputStore } from "./OutputStore.ts"
 import { rewriting } from "./Rewriting.ts"
-import { SandboxError } from "./SandboxError.ts"
+import type { SandboxError } from "./SandboxError.ts"
 
 export interface ImportedOutput {
   readonly name: string
@@ -94,7 +94,8 @@ export const importOutputs = Effect.fn("OutputImport.importOutputs")(function* <
       ...(job.sizeMax === undefined ? {} : { sizeMax: job.sizeMax })
     })
     const beyond = yield* source.peek
-    if (beyond.length > 0) return yield* refuse(`output '${name}' cannot be taken: expected the end of a NAR, found more`)
+    if (beyond.length > 0)
+      return yield* refuse(`output '${name}' cannot be taken: expected the end of a NAR, found more`)
     const found = checks.discardsReferences(name) ? [] : [...nar.found].flatMap((part) => byHashPart.get(part) ?? [])
     read.push({ name, form, builtAt, nar, references: Store.sorted(found) })
   }

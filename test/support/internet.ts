@@ -8,7 +8,7 @@ import { Effect } from "effect"
 import { execFileSync, spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import * as Network from "../../src/sandbox/network/Network.ts"
+import type * as Network from "../../src/sandbox/network/Network.ts"
 import * as processes from "./processes.ts"
 import type { Prepared } from "./sandbox.ts"
 

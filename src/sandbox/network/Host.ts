@@ -62,7 +62,7 @@ export const addresses6 = (table: string): ReadonlyArray<IpPrefix.IpPrefix> =>
 
 /** To everywhere, from everywhere, and by another interface than that of what leads nowhere. */
 export const hasDefaultRoute6 = (table: string): boolean =>
-  table.split("\n").some((line) => /^0{32} 00 0{32} 00 /.test(line) && !/ lo$/.test(line))
+  table.split("\n").some((line) => /^0{32} 00 0{32} 00 /.test(line) && !line.endsWith(" lo"))
 
 /** As glibc reads it. One of version 6 is of no use where version 6 leads nowhere. */
 export const resolverIn = (text: string, hasVersion6: boolean): string | null => {

@@ -86,7 +86,8 @@ export const open = Effect.fnUntraced(function* (
     (child) => Launcher.end(child, sweep, onGone)
   )
   const said = Effect.callback<string>((resume) => {
-    child.process.stdout?.setEncoding("utf8").once("data", (text: string) => resume(Effect.succeed(text)))
+    const { stdout } = child.process
+    stdout?.setEncoding("utf8").once("data", (text: string) => resume(Effect.succeed(text)))
   })
   const ended = Effect.flatMap(
     Effect.promise(() => child.ended),
