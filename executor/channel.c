@@ -1,5 +1,5 @@
 /*
- * Frames on a descriptor. Reading and writing block: whoever waits for us is slowed down by exactly what slows us.
+ * Frames on a descriptor. Reading and writing wait: whoever waits for us is slowed down by exactly what slows us.
  */
 #include "channel.h"
 
@@ -80,7 +80,7 @@ static void read_whole(uint8_t *to, size_t length)
 
 		channel_poll(&more, 1);
 		count = read(channel, to, length);
-		if (count < 0 && errno == EINTR)
+		if (count < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
 		if (count <= 0)
 			channel_end(0);
@@ -107,6 +107,18 @@ struct frame channel_read(void)
 	return frame;
 }
 
+/* A port of whose host nothing is left has no room, and never will. */
+static void wait_for_room(void)
+{
+	struct pollfd room = { .fd = channel, .events = POLLOUT };
+
+	while (poll(&room, 1, -1) < 0 && errno == EINTR)
+		;
+	if (room.revents & (POLLHUP | POLLERR))
+		channel_end(0);
+	errno = EAGAIN;
+}
+
 void channel_write(enum frame_type type, const void *payload, size_t length)
 {
 	uint8_t header[HEADER] = { type, length & 0xff, length >> 8 & 0xff, length >> 16 & 0xff, length >> 24 & 0xff };
@@ -117,7 +129,9 @@ void channel_write(enum frame_type type, const void *payload, size_t length)
 	while (left > 0) {
 		ssize_t count = writev(channel, part, left);
 
-		if (count < 0 && errno == EINTR)
+		if (count < 0 && errno == EAGAIN)
+			wait_for_room();
+		if (count < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
 		if (count < 0)
 			channel_end(1);

@@ -66,7 +66,8 @@ int device_port(const char *name)
 
 	while (!find("/sys/class/virtio-ports", "name", name, path, sizeof(path)))
 		wait_a_little();
-	port.fd = open(path, O_RDWR | O_CLOEXEC);
+	/* Else a write waits for ever once the host has gone, where a poll would tell. */
+	port.fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (port.fd < 0)
 		fail("open", path);
 	/* Until then reading finds an end. */
