@@ -1,6 +1,7 @@
 /** What builds reach that may have the network, and what those do that may not. */
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Stream } from "effect"
+import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as IpPrefix from "../../../src/domain/IpPrefix.ts"
@@ -33,6 +34,15 @@ const backend = (egressAllow: ReadonlyArray<string>, passt = findPasst(build)) =
       network: { ...network, passt }
     }))
   )
+
+const pastaIn = (range: { readonly first: number; readonly count: number }) =>
+  processes.running(range).find(({ fields }) => fields.get("Name")?.startsWith("passt"))
+
+/** A program for Node that says what it meets at the address. */
+const connecting = (address: string) => `
+  require("node:net").connect(80, "${address}")
+    .on("error", ({ code }) => console.log(code))
+    .on("data", (bytes) => console.log(String(bytes)))`
 
 /** What each of the commands says, of a build that may have the network. */
 const said = Effect.fnUntraced(function* (
@@ -127,7 +137,7 @@ describe("a build that may have the network", () => {
             yield* Stream.runHead(log)
 
             const found = processes.running(range)
-            const pasta = found.find(({ fields }) => fields.get("Name")?.startsWith("passt"))
+            const pasta = pastaIn(range)
             assert.strictEqual(pasta?.fields.get("Seccomp"), "2")
             assert.strictEqual(pasta?.fields.get("NoNewPrivs"), "1")
             // Of a user namespace in which it is alone: to make sockets there, and to use the gate's.
@@ -140,6 +150,26 @@ describe("a build that may have the network", () => {
       })
     )
 
+    it.effect("is held by the gate, should it come to rule its own network", () =>
+      Effect.gen(function* () {
+        const range = (yield* sandbox.Place).subUids!
+        const { start } = yield* Sandbox
+        const { log } = yield* start(sandbox.job({ script: "echo ready; sleep 100", form: fixed }))
+        yield* Stream.runHead(log)
+        const keeper = pastaIn(range)?.fields.get("PPid")
+        const within = (...words: ReadonlyArray<string>) =>
+          execFileSync("nsenter", [`--net=/proc/${keeper}/ns/net`, ...words], { encoding: "utf8" })
+
+        within("ip", "route", "add", `${addresses.private}/32`, "via", "192.0.0.65")
+        within("ip", "route", "del", "unreachable", "172.16.0.0/12")
+        const met = [addresses.private, "172.16.0.1", addresses.published].map((address) =>
+          within(process.execPath, "-e", connecting(address)).trim()
+        )
+
+        assert.deepStrictEqual(met, ["EHOSTUNREACH", "EHOSTUNREACH", addresses.published])
+      })
+    )
+
     it.effect("leaves nothing of it when what keeps it is killed", () =>
       Effect.gen(function* () {
         const range = (yield* sandbox.Place).subUids!
@@ -148,8 +178,7 @@ describe("a build that may have the network", () => {
             const { start } = yield* Sandbox
             const { log } = yield* start(sandbox.job({ script: "echo ready; sleep 100", form: fixed }))
             yield* Stream.runHead(log)
-            const pasta = processes.running(range).find(({ fields }) => fields.get("Name")?.startsWith("passt"))
-            const keeper = Number(pasta?.fields.get("PPid"))
+            const keeper = Number(pastaIn(range)?.fields.get("PPid"))
             const launcher = /^PPid:\s+(\d+)/m.exec(fs.readFileSync(`/proc/${keeper}/status`, "utf8"))?.[1]
 
             process.kill(Number(launcher), "SIGKILL")
