@@ -1,5 +1,6 @@
 /** Builds by a real client: what comes back, what is heard on the way, and who waits for whom. */
 import { assert, describe, it } from "@effect/vitest"
+import { createHash, randomUUID } from "node:crypto"
 import type { Build } from "../support/Drover.ts"
 import * as ProcessTable from "../support/ProcessTable.ts"
 import * as World from "./World.ts"
@@ -130,6 +131,25 @@ describe.each(schemes)("a build over %s", (scheme) => {
       assert.deepStrictEqual(outcomesOf(build), [outcome])
     })
   }
+
+  it("has a network of its own if it is known what comes of it", async () => {
+    const client = await world.client()
+    const contents = randomUUID()
+    const hash = createHash("sha256").update(contents).digest("hex")
+    const port = world.drover.ready.ssh.split(":").at(-1)
+    const fetching = derivation(
+      "fetching",
+      `$bb/busybox ip -o link; $bb/busybox nc -w 9 127.0.0.1 ${port} || true; $bb/busybox printf ${contents} > $out`,
+      `outputHashMode = "flat"; outputHashAlgo = "sha256"; outputHash = "${hash}";`
+    )
+
+    const { err, status } = await client.build(fetching, scheme)
+
+    assert.strictEqual(status, 0, err)
+    assert.include(err, ": eth0@")
+    // The server's own door is at the loopback of another network.
+    assert.match(err, /127\.0\.0\.1.*refused/)
+  })
 
   it("ends with its client", async () => {
     const client = await world.client()
