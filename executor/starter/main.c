@@ -159,7 +159,8 @@ int main(int count, char **words)
 		tun_ensure();
 		user_become(&user);
 	}
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_PDEATHSIG, SIGKILL))
+	/* Without whoever started us nobody can end us; SIGTERM, so that the database is stopped as well. */
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_PDEATHSIG, SIGTERM))
 		die("prctl");
 	if (getppid() != parent)
 		die_plainly("the parent is gone");

@@ -80,6 +80,8 @@ export class Builds extends Context.Service<
       const builders = yield* BuilderPool
       const scheduler = yield* Scheduler
       const sizing = yield* Sizing
+      // A build that asks for nothing gets a small host whole, rather than a refusal.
+      const roomBytes = Math.max(...builders.hosts.map((host) => host.memoryBytes - host.overheadBytes))
       const records = yield* BuildRepository
       const logs = yield* LogStore
       const views = yield* ViewRepository
@@ -159,7 +161,7 @@ export class Builds extends Context.Service<
             system: derivation.system,
             features: needs.features,
             cores: needs.isParallel ? "all" : sizing.cores,
-            memoryBytes: sizing.memoryBytes
+            memoryBytes: Math.min(sizing.memoryBytes, roomBytes)
           }
         }
         return order

@@ -5,6 +5,7 @@ import { TestClock } from "effect/testing"
 import { BuildFailed, BuilderLost } from "../../../src/actors/builder/BuilderPool.ts"
 import { Builds, type Request, type Waiting } from "../../../src/actors/build/Builds.ts"
 import { Scheduler } from "../../../src/actors/scheduler/Scheduler.ts"
+import { Sizing } from "../../../src/domain/Sizing.ts"
 import type { BasicDerivation } from "../../../src/protocol/nix/Derivation.ts"
 import { StorePath } from "../../../src/protocol/nix/StorePath.ts"
 import { AccountRepository } from "../../../src/storage/AccountRepository.ts"
@@ -48,7 +49,12 @@ const world = Effect.gen(function* () {
   const pool = yield* builders.make
   const account = yield* freshAccount
   const services = yield* Layer.build(
-    Builds.layer.pipe(Layer.provide(Scheduler.layer([builders.host(4)])), Layer.provide(pool.layer))
+    Builds.layer.pipe(
+      // More than the host has, which then is all that a build gets.
+      Layer.provide(Layer.succeed(Sizing, { cores: 1, memoryBytes: 2 ** 40 })),
+      Layer.provide(Scheduler.layer([builders.host(4)])),
+      Layer.provide(pool.layer)
+    )
   )
   const submit = (request: Partial<Request> & Pick<Request, "derivation" | "derivationPath">) =>
     Effect.flatMap(Builds, (builds) => builds.submit({ account, limits: unlimited, check: false, ...request })).pipe(
@@ -81,6 +87,7 @@ layer(Storage)("builds", (it) => {
       assert.strictEqual(yield* heard(waiting), "one\ntwo\n")
       const answer = yield* waiting.answer
       assert.strictEqual(answer.status, "Built")
+      assert.strictEqual(builder.assignment.lease.memoryBytes, builders.host(4).memoryBytes)
       assert.strictEqual(answer.cpuUserMicroseconds, 1)
       yield* builder.gone
     }).pipe(Effect.scoped)
