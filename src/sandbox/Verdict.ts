@@ -45,7 +45,9 @@ export const verdict = (
     outcome: "failed",
     message:
       `builder for '${print(derivation)}' failed ${how}` +
-      ((job.withoutNetwork ?? null) === null ? "" : `; it may have the network, but there is none: ${job.withoutNetwork}`)
+      ((job.withoutNetwork ?? null) === null
+        ? ""
+        : `; it may have the network, but there is none: ${job.withoutNetwork}`)
   })
   switch (exit._tag) {
     case "Exited":

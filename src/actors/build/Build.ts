@@ -41,7 +41,7 @@ export interface Order {
   readonly derivationPath: StorePath
   readonly derivation: BasicDerivation
   readonly closure: ReadonlyArray<PathInfo>
-  readonly need: Omit<typeof Need.Type, "lease">
+  readonly need: Omit<Need, "lease">
   readonly accountName: string
 }
 
