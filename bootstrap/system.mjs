@@ -56,10 +56,19 @@ export const missing = (names) =>
 export const bring = async (packages, fetched) => {
   if (packages.length + fetched.length === 0) return
   const isRoot = process.getuid() === 0
-  if (findProgram("apt-get") === null || (packages.length > 0 && !isRoot)) {
-    const all = [...packages, ...fetched].join(" ")
-    refuse(`needs these packages, which root can install: apt-get install --no-install-recommends ${all}`)
+  const hasApt = findProgram("apt-get") !== null
+  if (packages.length > 0 && !hasApt) {
+    refuse(
+      `expected apt-get or what it installs, found neither; Debian has it as ${[...packages, ...fetched].join(" ")}`
+    )
   }
+  // What is fetched needs no root, and the line must work as it is: another architecture's packages are not installed.
+  if (packages.length > 0 && !isRoot) {
+    const line = `apt-get install --no-install-recommends ${packages.join(" ")}`
+    refuse(`needs these packages, which root can install: ${line}`)
+  }
+  // Without apt each step that fetches says so itself, since some can be done without.
+  if (!hasApt) return
   if (packages.length > 0) say(`installs with apt: ${packages.join(" ")}`)
   if (fetched.length > 0) say(`fetches with apt and unpacks under build/, without installing: ${fetched.join(" ")}`)
   const env = toolEnvironment({ DEBIAN_FRONTEND: "noninteractive", NEEDRESTART_SUSPEND: "1", LC_ALL: "C.UTF-8" })
@@ -98,6 +107,7 @@ const withoutServices = async (install) => {
  * another architecture comes by a state of its own.
  */
 export const unpack = async (name, { options = [], place = name } = {}) => {
+  if (findProgram("apt-get") === null) refuse(`expected apt-get on the PATH to fetch ${name} with, found none`)
   const target = path.join(build, "debian", place)
   const work = `${target}.part`
   rmSync(work, { recursive: true, force: true })
