@@ -16,6 +16,7 @@ import * as BuildId from "../../domain/BuildId.ts"
 import type { FailureStatus } from "../../domain/Failure.ts"
 import type { Limits } from "../../domain/Limits.ts"
 import * as Requirements from "../../domain/Requirements.ts"
+import type { Settings } from "../../domain/Settings.ts"
 import { Sizing } from "../../domain/Sizing.ts"
 import type { BasicDerivation } from "../../protocol/nix/Derivation.ts"
 import type { PathInfo } from "../../protocol/nix/PathInfo.ts"
@@ -36,6 +37,7 @@ export interface Request {
   readonly derivationPath: StorePath
   readonly derivation: BasicDerivation
   readonly limits: Limits
+  readonly settings: Settings
   /** True for mode `check`: build again and compare. */
   readonly check: boolean
 }

@@ -10,6 +10,7 @@
 import { Effect, type Scope } from "effect"
 import * as Command from "../../protocol/serve/Command.ts"
 import * as Handshake from "../../protocol/serve/Handshake.ts"
+import * as AskedSettings from "./AskedSettings.ts"
 import type { Channel, ChannelClosed } from "./Channel.ts"
 import * as Download from "./Download.ts"
 import * as Peer from "./Peer.ts"
@@ -31,7 +32,7 @@ export const run = (
 
   return Effect.gen(function* () {
     const version = yield* Handshake.accept(channel.input, channel.write)
-    const server = { channel, peer: Peer.make(channel), version }
+    const server = { channel, peer: Peer.make(channel), version, settings: yield* AskedSettings.of(channel) }
     while ((yield* channel.input.peek).length > 0) yield* Effect.scoped(perform(server, options.writable))
     return 0
   }).pipe(

@@ -16,6 +16,7 @@ import * as Handshake from "../../protocol/worker/Handshake.ts"
 import * as Operation from "../../protocol/worker/Operation.ts"
 import * as Operations from "../../protocol/worker/Operations.ts"
 import * as Version from "../../protocol/worker/Version.ts"
+import * as AskedSettings from "./AskedSettings.ts"
 import type { Channel, ChannelClosed } from "./Channel.ts"
 import * as Download from "./Download.ts"
 import * as Peer from "./Peer.ts"
@@ -65,7 +66,8 @@ const greet = Effect.fnUntraced(function* (channel: Channel): Effect.fn.Return<W
   yield* peer.tell(Stderr.Message, Stderr.last, version)
   yield* peer.flush
   const limits = yield* Ref.make<Limits>({ timeoutSeconds: null, silenceSecondsMax: null, logBytesMax: null })
-  return { account: channel.account, peer, version, closed: channel.closed, limits }
+  const settings = yield* AskedSettings.of(channel)
+  return { account: channel.account, peer, version, closed: channel.closed, limits, settings }
 })
 
 /** One operation, whatever becomes of it. */

@@ -5,6 +5,7 @@ import { TestClock } from "effect/testing"
 import { BuildFailed, BuilderLost } from "../../../src/actors/builder/BuilderPool.ts"
 import { Builds, type Request, type Waiting } from "../../../src/actors/build/Builds.ts"
 import { Scheduler } from "../../../src/actors/scheduler/Scheduler.ts"
+import { defaults } from "../../../src/domain/Settings.ts"
 import { Sizing } from "../../../src/domain/Sizing.ts"
 import type { BasicDerivation } from "../../../src/protocol/nix/Derivation.ts"
 import { StorePath } from "../../../src/protocol/nix/StorePath.ts"
@@ -57,9 +58,9 @@ const world = Effect.gen(function* () {
     )
   )
   const submit = (request: Partial<Request> & Pick<Request, "derivation" | "derivationPath">) =>
-    Effect.flatMap(Builds, (builds) => builds.submit({ account, limits: unlimited, check: false, ...request })).pipe(
-      Effect.provide(services)
-    )
+    Effect.flatMap(Builds, (builds) =>
+      builds.submit({ account, limits: unlimited, settings: defaults, check: false, ...request })
+    ).pipe(Effect.provide(services))
   return { pool, account, submit }
 })
 

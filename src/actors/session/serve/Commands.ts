@@ -1,5 +1,6 @@
 /** The commands of the serve protocol, but the one whose answer is a stream: each answered from the account's view. */
 import { Effect, type Scope } from "effect"
+import type { Settings } from "../../../domain/Settings.ts"
 import { isSuccess } from "../../../protocol/nix/BuildResult.ts"
 import * as DerivedPath from "../../../protocol/nix/DerivedPath.ts"
 import { PathInfo } from "../../../protocol/nix/PathInfo.ts"
@@ -23,6 +24,8 @@ export interface Server {
   readonly channel: Channel
   readonly peer: Peer
   readonly version: Version
+  /** What the client's environment asks. */
+  readonly settings: Settings
 }
 
 export type Answered = Exclude<Command.Name, "DumpStorePath">
@@ -115,7 +118,7 @@ export const handlers: Handlers = {
   }),
 
   BuildDerivation: Effect.fnUntraced(
-    function* ({ channel }, { derivation, options, path }) {
+    function* ({ channel, settings }, { derivation, options, path }) {
       if (options.repetitions > 0) return yield* refuse("builds are not repeated here; '--check' compares a second one")
       const builds = yield* Builds
       const submitted = yield* builds
@@ -124,6 +127,7 @@ export const handlers: Handlers = {
           derivationPath: path,
           derivation,
           limits: limitsOf(options),
+          settings,
           check: false
         })
         .pipe(Effect.catchTag("Refused", (refused) => Effect.succeed(fromRefused(refused))))

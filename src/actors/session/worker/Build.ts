@@ -43,6 +43,7 @@ export const buildings: Handlers<
           derivationPath: path,
           derivation,
           limits: yield* Ref.get(worker.limits),
+          settings: worker.settings,
           check: mode === "check"
         })
       )

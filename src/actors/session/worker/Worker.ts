@@ -2,6 +2,7 @@
 import type { Effect, Ref, Scope } from "effect"
 import type { Account } from "../../../domain/Account.ts"
 import type { Limits } from "../../../domain/Limits.ts"
+import type { Settings } from "../../../domain/Settings.ts"
 import type { Version } from "../../../protocol/wire/Codec.ts"
 import type { Name, Request, Response } from "../../../protocol/worker/Operations.ts"
 import type { NarStore } from "../../../storage/NarStore.ts"
@@ -21,6 +22,8 @@ export interface Worker {
   readonly closed: Channel["closed"]
   /** What the client has asked for its builds. */
   readonly limits: Ref.Ref<Limits>
+  /** What its environment asks. */
+  readonly settings: Settings
 }
 
 /** What sessions answer from. */
