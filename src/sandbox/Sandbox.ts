@@ -5,6 +5,7 @@
  */
 import { Context, type Effect, type Scope, type Stream } from "effect"
 import type { Backend, Usage } from "../domain/Attempt.ts"
+import type { InputRead } from "../domain/InputRead.ts"
 import type { Source } from "../protocol/wire/Source.ts"
 import type { Job } from "./Job.ts"
 import type { OutputRefused } from "./OutputImport.ts"
@@ -24,6 +25,8 @@ export interface Ended {
   readonly usage: Usage
   /** Names of the declared outputs that are there. */
   readonly outputs: ReadonlyArray<string>
+  /** Which of its inputs the builder read, and how much of them; null where the backend cannot tell. */
+  readonly inputsRead: ReadonlyArray<InputRead> | null
 }
 
 export interface Running {

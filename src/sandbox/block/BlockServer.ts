@@ -8,7 +8,7 @@
  */
 import { Context, Effect, Layer, type Scope, Semaphore } from "effect"
 import * as net from "node:net"
-import type { StorePath } from "../../protocol/nix/StorePath.ts"
+import type { InputRead } from "../../domain/InputRead.ts"
 import { ClosureSource } from "../ClosureSource.ts"
 import { SandboxError } from "../SandboxError.ts"
 import type { Answer, Closure } from "./Control.ts"
@@ -17,8 +17,8 @@ import { type Disk, type Launch, ServerProcess } from "./ServerProcess.ts"
 
 export interface Served {
   readonly sizeBytes: number
-  /** The store paths of which any file was read so far. */
-  readonly readLog: Effect.Effect<ReadonlyArray<StorePath>, SandboxError>
+  /** The store paths of which any file was read so far: some of the closure's, each once. */
+  readonly readLog: Effect.Effect<ReadonlyArray<InputRead>, SandboxError>
   /** Never succeeds; fails once the disk can no longer be read, because what serves it has died. */
   readonly lost: Effect.Effect<never, SandboxError>
 }
@@ -76,7 +76,7 @@ const make = Effect.fnUntraced(function* (launch: Launch) {
     const sizeBytes = yield* compose(disk, closure)
     yield* listen(socketPath, disk)
     const readLog = Effect.flatMap(disk.ask({ _tag: "ReadLog", disk: disk.number }), (answer) =>
-      answer._tag === "Read" ? Effect.succeed(answer.paths) : unexpected(answer)
+      answer._tag === "Read" ? Effect.succeed(believable(closure, answer.inputs)) : unexpected(answer)
     )
     return { sizeBytes, readLog, lost: disk.lost }
   })
@@ -85,6 +85,12 @@ const make = Effect.fnUntraced(function* (launch: Launch) {
   yield* running
   return { serve }
 })
+
+/** A process that talks to guests may have become theirs: it names what its client could see, or nobody listens. */
+const believable = (closure: Closure, inputs: ReadonlyArray<InputRead>): ReadonlyArray<InputRead> => {
+  const told = new Map(inputs.map((input) => [input.path, input]))
+  return closure.flatMap(({ path }) => told.get(path) ?? [])
+}
 
 const composed = (answer: Answer): Effect.Effect<number, SandboxError> =>
   answer._tag === "Composed" ? Effect.succeed(answer.sizeBytes) : unexpected(answer)

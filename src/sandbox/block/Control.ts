@@ -11,8 +11,9 @@
  * The process is told nothing but this, and what it says is checked: it talks to guests.
  */
 import { Schema } from "effect"
+import { InputRead } from "../../domain/InputRead.ts"
 import { Sha256 } from "../../protocol/nix/Hash.ts"
-import { StorePath } from "../../protocol/nix/StorePath.ts"
+import type { StorePath } from "../../protocol/nix/StorePath.ts"
 import type { StoredNar } from "../ClosureSource.ts"
 
 export type Closure = ReadonlyArray<{ readonly path: StorePath; readonly narHash: Sha256 }>
@@ -34,7 +35,7 @@ export const Answer = Schema.TaggedUnion({
   Missing: { disk, narHashes: Schema.Array(Sha256) },
   Composed: { disk, sizeBytes: Schema.Int },
   Refused: { disk, detail },
-  Read: { disk, paths: Schema.Array(StorePath) },
+  Read: { disk, inputs: Schema.Array(InputRead) },
   Left: { disk, reason: Schema.NullOr(detail) }
 })
 export type Answer = typeof Answer.Type

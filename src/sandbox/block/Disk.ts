@@ -1,8 +1,8 @@
 /**
  * The disk of one virtual machine: the image of its closure, and in place of the files the NARs that hold them. It
- * remembers which store paths were read.
+ * remembers how much of which store paths was read.
  */
-import type { StorePath } from "../../protocol/nix/StorePath.ts"
+import type { InputRead } from "../../domain/InputRead.ts"
 import type { StoredNar } from "../ClosureSource.ts"
 import type { Image, Member, Part } from "./Erofs.ts"
 import { blockBytes } from "./Layout.ts"
@@ -25,7 +25,7 @@ export class Disk {
   readonly sizeBytes: number
   readonly #image: Image<DiskMember>
   readonly #files: NarFiles
-  readonly #read = new Set<DiskMember>()
+  readonly #read = new Map<DiskMember, number>()
 
   constructor(image: Image<DiskMember>, files: NarFiles) {
     this.sizeBytes = image.sizeBytes
@@ -33,9 +33,9 @@ export class Disk {
     this.#files = files
   }
 
-  /** Store paths of which a file was read. */
-  get read(): ReadonlyArray<StorePath> {
-    return Array.from(this.#read, ({ path }) => path)
+  /** Store paths of which a file was read, and how much of them: what is read twice counts twice. */
+  get read(): ReadonlyArray<InputRead> {
+    return Array.from(this.#read, ([{ path }, bytes]) => ({ path, bytes }))
   }
 
   /** Fills what stands at `offset` into `target`, from `at` on, and calls back with why if it cannot. */
@@ -59,7 +59,7 @@ export class Disk {
       if (--waiting === 0) done(trouble)
     }
     for (const run of this.#runs(offset + fromMetadata, offset + length)) {
-      this.#read.add(run.member)
+      this.#read.set(run.member, (this.#read.get(run.member) ?? 0) + run.length)
       waiting++
       this.#take(run, target, at + run.at - offset, one)
     }

@@ -120,7 +120,7 @@ export class Server {
   #tellRead(disk: number): void {
     const served = this.#disks.get(disk)
     if (served === undefined) return this.#refuse(disk, refused("there is no such disk"))
-    this.#say({ _tag: "Read", disk, paths: served.disk.read })
+    this.#say({ _tag: "Read", disk, inputs: served.disk.read })
   }
 
   #forget(disk: number): void {

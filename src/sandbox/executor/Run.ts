@@ -17,16 +17,21 @@ import * as Frame from "./Frame.ts"
 
 const failed = (operation: string, detail: string) => new SandboxError({ operation, detail })
 
+/** What a backend makes of the end of a builder. */
+type Judged = Pick<Ended, "exit" | "usage">
+
 /** What a backend knows beside what the executor says. */
 export interface Backstage {
   /** How the builder ended, from what the executor saw. */
-  readonly judge: (exited: Frame.Exited) => Effect.Effect<Omit<Ended, "outputs">, SandboxError>
+  readonly judge: (exited: Frame.Exited) => Effect.Effect<Judged, SandboxError>
+  /** Asked for once the builder has ended, while everything of it is still there. */
+  readonly inputsRead?: Effect.Effect<Ended["inputsRead"], SandboxError>
   /** Frames that go before the job, made once the executor is ready. */
   readonly greeting?: Effect.Effect<ReadonlyArray<Uint8Array>>
   /** The executor has said that it lives. Heard only while somebody reads what else it says. */
   readonly beat?: Effect.Effect<void>
   /** The executor is gone. How the builder ended, if that is known even so; else fails with the reason. */
-  readonly lost: (error: SandboxError) => Effect.Effect<Omit<Ended, "outputs">, SandboxError>
+  readonly lost: (error: SandboxError) => Effect.Effect<Judged, SandboxError>
 }
 
 export const start = Effect.fnUntraced(function* (
@@ -83,9 +88,9 @@ export const start = Effect.fnUntraced(function* (
     return undefined
   }).pipe(
     Effect.catchTag("SandboxError", (error) =>
-      Effect.flatMap(backstage.lost(error), (known) => Deferred.succeed(ended, { ...known, outputs: [] })).pipe(
-        Effect.as(undefined)
-      )
+      Effect.flatMap(backstage.lost(error), (known) =>
+        Deferred.succeed(ended, { ...known, outputs: [], inputsRead: null })
+      ).pipe(Effect.as(undefined))
     ),
     Effect.tapError((error) => Deferred.fail(ended, error))
   )
@@ -113,9 +118,14 @@ function* frames(job: Job): Generator<Effect.Effect<Uint8Array, SandboxError>> {
   }
 }
 
-const summary = (job: Job, exited: Frame.Exited, { judge }: Backstage): Effect.Effect<Ended, SandboxError> =>
-  Effect.map(judge(exited), (judged) => ({
+const summary = (
+  job: Job,
+  exited: Frame.Exited,
+  { inputsRead, judge }: Backstage
+): Effect.Effect<Ended, SandboxError> =>
+  Effect.zipWith(judge(exited), inputsRead ?? Effect.succeed(null), (judged, inputsRead) => ({
     ...judged,
+    inputsRead,
     outputs: job.outputs.filter((_, index) => exited.present[index] === true).map(({ name }) => name)
   }))
 

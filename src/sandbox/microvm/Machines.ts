@@ -8,7 +8,7 @@ import { Duration, Effect, type Scope } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import type { Job } from "../Job.ts"
-import { BlockServer } from "../block/BlockServer.ts"
+import { BlockServer, type Served } from "../block/BlockServer.ts"
 import * as Launcher from "../process/Launcher.ts"
 import { SubUids } from "../process/SubUids.ts"
 import { SandboxError } from "../SandboxError.ts"
@@ -39,6 +39,11 @@ export interface Order {
   readonly inputs: Job["inputs"]
 }
 
+export interface Machine extends MicroVm.MicroVm {
+  /** Which of its inputs it has read so far, and how much of them. */
+  readonly inputsRead: Served["readLog"]
+}
+
 /** For the guest's kernel and its executor, beside what the build may use. */
 export const guestBytes = 128 * 2 ** 20
 
@@ -61,9 +66,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const directory = path.join(dataDirectory, "vms")
   const ids = new SubUids(subUids.count)
 
-  const open = Effect.fnUntraced(function* (
-    order: Order
-  ): Effect.fn.Return<MicroVm.MicroVm, SandboxError, Scope.Scope> {
+  const open = Effect.fnUntraced(function* (order: Order): Effect.fn.Return<Machine, SandboxError, Scope.Scope> {
     const { accelerator, guest } = order
     const qemu = yield* found(Qemu.programs[guest.arch])
     let isGone = true
@@ -113,7 +116,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       Effect.catch(({ message }) => vm.lose(message)),
       Effect.forkScoped
     )
-    return vm
+    return { ...vm, inputsRead: disk.readLog }
   })
 
   yield* Launcher.sweep(programs, subUids)

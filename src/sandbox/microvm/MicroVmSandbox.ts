@@ -185,7 +185,11 @@ const awaitReady = Effect.fnUntraced(function* (vm: MicroVm) {
   if (frame._tag !== "Ready") return yield* refused(`its executor says ${frame._tag} first`)
 })
 
-export const run = (vm: MicroVm, job: Job, random: SecureRandom.SecureRandom["Service"]) =>
+export const run = (
+  vm: Pick<Machines.Machine, "inputsRead"> & MicroVm,
+  job: Job,
+  random: SecureRandom.SecureRandom["Service"]
+) =>
   Effect.gen(function* () {
     const running = yield* Run.start(vm.channel, job, {
       greeting: Effect.gen(function* () {
@@ -207,6 +211,7 @@ export const run = (vm: MicroVm, job: Job, random: SecureRandom.SecureRandom["Se
           }
         }
       }),
+      inputsRead: vm.inputsRead,
       lost: (error) =>
         Effect.flatMap(vm.explain, (detail) =>
           Effect.fail(

@@ -81,7 +81,7 @@ describe("BlockServer", { timeout: 10_000 }, () => {
           Object.fromEntries(trees.map((tree, index) => [blockServer.pathOf(index), listed.found(tree)]))
         )
         assert.sameMembers(
-          [...(yield* disk.readLog)],
+          (yield* disk.readLog).map(({ path }) => path),
           closure.map(({ path }) => path)
         )
       })
@@ -98,7 +98,7 @@ describe("BlockServer", { timeout: 10_000 }, () => {
         // The last block of a disk is that of its last file.
         yield* Effect.promise(() => nbd.read(client, size - 4096, 10))
 
-        assert.deepStrictEqual(yield* disk.readLog, [blockServer.pathOf(3)])
+        assert.deepStrictEqual(yield* disk.readLog, [{ path: blockServer.pathOf(3), bytes: 10 }])
       })
     )
   )
