@@ -10,6 +10,7 @@ import { Migrator, SqlClient } from "effect/sql"
 import accounts from "./migrations/0001_accounts.ts"
 import store from "./migrations/0002_store.ts"
 import builds from "./migrations/0003_builds.ts"
+import readLog from "./migrations/0004_read_log.ts"
 import { Postgres } from "./Postgres.ts"
 import { DatabaseUnavailable, fromSql, StorageError } from "./StorageError.ts"
 
@@ -20,7 +21,8 @@ const connectionsMax = 16
 const migrations = {
   "0001_accounts": accounts,
   "0002_store": store,
-  "0003_builds": builds
+  "0003_builds": builds,
+  "0004_read_log": readLog
 }
 
 /** The driver's own bound of 16 MiB is less than the listing of the largest NAR there may be. */
