@@ -29,6 +29,20 @@ export type Outcome = typeof Outcome.Type
 export const Usage = Schema.Struct({
   cpuUserMicroseconds: Schema.NullOr(Schema.Int),
   cpuSystemMicroseconds: Schema.NullOr(Schema.Int),
-  memoryPeakBytes: Schema.NullOr(Schema.Int)
+  /** The most that was in use at once. Much of it may be files that were kept because there was room for them. */
+  memoryPeakBytes: Schema.NullOr(Schema.Int),
+  /** The most seen at once of what could not have been given back. A moment's need may go unseen. */
+  memoryHeldBytes: Schema.NullOr(Schema.Int),
+  /** How long the builder ran, without whatever came before and after it. */
+  runMilliseconds: Schema.NullOr(Schema.Int)
 })
 export type Usage = typeof Usage.Type
+
+/** Of what nobody could measure. */
+export const noUsage: Usage = {
+  cpuUserMicroseconds: null,
+  cpuSystemMicroseconds: null,
+  memoryPeakBytes: null,
+  memoryHeldBytes: null,
+  runMilliseconds: null
+}

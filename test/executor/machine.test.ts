@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import * as fs from "node:fs"
+import { noUsage } from "../../src/domain/Attempt.ts"
 import { exitOf } from "../../src/sandbox/executor/Ending.ts"
 import * as Frame from "../../src/sandbox/executor/Frame.ts"
 import * as Run from "../../src/sandbox/executor/Run.ts"
@@ -24,7 +25,7 @@ const run = Effect.fnUntraced(function* (
     judge: (exited) =>
       Effect.succeed({
         exit: exitOf(exited, { oomKills: exited.oomKills, machineKilled: false }),
-        usage: { cpuUserMicroseconds: null, cpuSystemMicroseconds: null, memoryPeakBytes: exited.memoryPeakBytes }
+        usage: { ...noUsage, memoryPeakBytes: exited.memoryPeakBytes, memoryHeldBytes: exited.residentBytesMax }
       }),
     lost: Effect.fail
   })

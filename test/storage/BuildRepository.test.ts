@@ -1,7 +1,7 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect, Layer, Option } from "effect"
 import { SecureRandom } from "effect/crypto"
-import { type AttemptId, AttemptId as Id } from "../../src/domain/Attempt.ts"
+import { type AttemptId, AttemptId as Id, noUsage } from "../../src/domain/Attempt.ts"
 import { BuildId } from "../../src/domain/BuildId.ts"
 import { AccountRepository } from "../../src/storage/AccountRepository.ts"
 import { type AttemptEnd, type BuildEnd, BuildRepository } from "../../src/storage/BuildRepository.ts"
@@ -43,7 +43,7 @@ const newAttempt = Effect.fnUntraced(function* (build: string) {
 const end = (outcome: AttemptEnd["outcome"]): AttemptEnd => ({
   outcome,
   detail: "",
-  usage: { cpuUserMicroseconds: 1, cpuSystemMicroseconds: null, memoryPeakBytes: 2 ** 33 },
+  usage: { ...noUsage, cpuUserMicroseconds: 1, memoryPeakBytes: 2 ** 33 },
   logBytes: 7
 })
 const success: BuildEnd = { state: "succeeded", status: "Built", message: "", outputs: [] }

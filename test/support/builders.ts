@@ -1,6 +1,6 @@
 /** A builder pool whose builders do what the test tells them: they log, end, fail or are lost when told so. */
 import { Deferred, Effect, Layer, Queue } from "effect"
-import type { AttemptId } from "../../src/domain/Attempt.ts"
+import { type AttemptId, noUsage } from "../../src/domain/Attempt.ts"
 import { Host, HostId } from "../../src/domain/Host.ts"
 import {
   type Assignment,
@@ -56,7 +56,7 @@ export const make = Effect.gen(function* () {
         })
         const outputs = yield* Deferred.await(ended)
         return {
-          usage: { cpuUserMicroseconds: 1, cpuSystemMicroseconds: 2, memoryPeakBytes: 3 },
+          usage: { ...noUsage, cpuUserMicroseconds: 1, cpuSystemMicroseconds: 2, memoryPeakBytes: 3 },
           importOutputs: Effect.succeed(outputs)
         }
       })

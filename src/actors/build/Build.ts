@@ -10,7 +10,7 @@
  */
 import { Clock, Deferred, Effect, Exit, FiberHandle, Result, Schedule, Scope, Stream, SubscriptionRef } from "effect"
 import { SecureRandom } from "effect/crypto"
-import { AttemptId, type Outcome, type Usage } from "../../domain/Attempt.ts"
+import { AttemptId, noUsage, type Outcome, type Usage } from "../../domain/Attempt.ts"
 import type { BuildId } from "../../domain/BuildId.ts"
 import type { Failure } from "../../domain/Failure.ts"
 import { type Lease, LeaseId } from "../../domain/Lease.ts"
@@ -76,8 +76,6 @@ export interface Build {
   /** Ends it, and returns when nothing of it is left. Does nothing to a build that has ended. */
   readonly cancel: (outcome: Outcome) => Effect.Effect<void>
 }
-
-const noUsage: Usage = { cpuUserMicroseconds: null, cpuSystemMicroseconds: null, memoryPeakBytes: null }
 
 /** The one owner of retries of what must be recorded: some ten seconds, then it is a defect. */
 const recorded = <A, R>(effect: Effect.Effect<A, StorageError, R>): Effect.Effect<A, never, R> =>

@@ -4,7 +4,7 @@
  * Frames are read when somebody asks for what is in them, so an executor, and the builder behind it, is slowed down by
  * whoever reads slowly. A frame that does not belong where it comes ends the run: the executor is then no longer one.
  */
-import { Deferred, Effect, Stream } from "effect"
+import { Clock, Deferred, Effect, Stream } from "effect"
 import { WireError } from "../../protocol/wire/Codec.ts"
 import * as Source from "../../protocol/wire/Source.ts"
 import { print } from "../../protocol/nix/StorePath.ts"
@@ -78,17 +78,27 @@ export const start = Effect.fnUntraced(function* (
   yield* explained(Effect.forEach(greeting, channel.write, { discard: true }))
   yield* explained(Effect.forEach(frames(job), (frame) => Effect.flatMap(frame, channel.write), { discard: true }))
   state = "Running"
+  const begun = yield* Clock.currentTimeNanos
+  const timed = ({ exit, usage }: Judged) =>
+    Effect.map(Clock.currentTimeNanos, (now): Judged => {
+      return { exit, usage: { ...usage, runMilliseconds: Math.round(Number(now - begun) / 1e6) } }
+    })
+  const watched: Backstage = {
+    ...backstage,
+    judge: (exited) => Effect.flatMap(backstage.judge(exited), timed),
+    lost: (error) => Effect.flatMap(backstage.lost(error), timed)
+  }
 
   /** A piece of the log, or undefined when the builder has ended. */
   const piece = Effect.gen(function* () {
     const frame = yield* next
     if (frame._tag === "Log") return [frame.bytes, undefined] as const
     // Nothing else is expected while it runs.
-    if (frame._tag === "Exited") yield* Deferred.succeed(ended, yield* summary(job, frame, backstage))
+    if (frame._tag === "Exited") yield* Deferred.succeed(ended, yield* summary(job, frame, watched))
     return undefined
   }).pipe(
     Effect.catchTag("SandboxError", (error) =>
-      Effect.flatMap(backstage.lost(error), (known) =>
+      Effect.flatMap(watched.lost(error), (known) =>
         Deferred.succeed(ended, { ...known, outputs: [], inputsRead: null })
       ).pipe(Effect.as(undefined))
     ),

@@ -12,6 +12,7 @@ import { Clock, Effect, Layer, type Scope } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { execFileSync } from "node:child_process"
 import * as path from "node:path"
+import { noUsage } from "../../domain/Attempt.ts"
 import { WireError } from "../../protocol/wire/Codec.ts"
 import * as Source from "../../protocol/wire/Source.ts"
 import { type BlockServer } from "../block/BlockServer.ts"
@@ -205,9 +206,11 @@ export const run = (
         return {
           exit: Ending.exitOf(exited, { oomKills: exited.oomKills, machineKilled: false }),
           usage: {
+            ...noUsage,
             cpuUserMicroseconds: exited.cpuUserMicroseconds,
             cpuSystemMicroseconds: exited.cpuSystemMicroseconds,
-            memoryPeakBytes: exited.memoryPeakBytes ?? exited.residentBytesMax
+            memoryPeakBytes: exited.memoryPeakBytes ?? exited.residentBytesMax,
+            memoryHeldBytes: exited.residentBytesMax
           }
         }
       }),

@@ -12,7 +12,7 @@ import { Effect, Layer, Stream } from "effect"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
-import { AttemptId } from "../../domain/Attempt.ts"
+import { AttemptId, noUsage } from "../../domain/Attempt.ts"
 import type { IpPrefix } from "../../domain/IpPrefix.ts"
 import { StorePath } from "../../protocol/nix/StorePath.ts"
 import { ClosureSource } from "../ClosureSource.ts"
@@ -132,7 +132,6 @@ const make = Effect.fnUntraced(function* (options: Options) {
       onGone: Effect.sync(() => ids.give(pair))
     })
 
-    const usage = { cpuUserMicroseconds: null, cpuSystemMicroseconds: null, memoryPeakBytes: null }
     const told = job.network
       ? { ...job, network: typeof network === "number", etc: [...job.etc, ...Network.files(networks)] }
       : job
@@ -143,9 +142,11 @@ const make = Effect.fnUntraced(function* (options: Options) {
         return {
           exit: Ending.exitOf(exited, { oomKills, machineKilled: kills !== killsBefore }),
           usage: {
+            ...noUsage,
             cpuUserMicroseconds: exited.cpuUserMicroseconds,
             cpuSystemMicroseconds: exited.cpuSystemMicroseconds,
-            memoryPeakBytes: memoryPeakBytes ?? exited.residentBytesMax
+            memoryPeakBytes: memoryPeakBytes ?? exited.residentBytesMax,
+            memoryHeldBytes: exited.residentBytesMax
           }
         }
       }),
@@ -153,7 +154,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
         const { memoryPeakBytes, oomKills } = yield* group.counted
         // The executor is within the limit as well, and may be the one that the kernel takes.
         if (oomKills !== null && oomKills > 0) {
-          return { exit: { _tag: "OutOfMemory", certain: true }, usage: { ...usage, memoryPeakBytes } } as const
+          return { exit: { _tag: "OutOfMemory", certain: true }, usage: { ...noUsage, memoryPeakBytes } } as const
         }
         const complaint = yield* launched.complaint
         return yield* complaint === ""

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
+import { noUsage } from "../../../src/domain/Attempt.ts"
 import * as Source from "../../../src/protocol/wire/Source.ts"
 import * as Frame from "../../../src/sandbox/executor/Frame.ts"
 import * as Run from "../../../src/sandbox/executor/Run.ts"
@@ -25,7 +26,7 @@ const backstage: Run.Backstage = {
   judge: ({ value }) =>
     Effect.succeed({
       exit: { _tag: "Exited", status: value },
-      usage: { cpuUserMicroseconds: null, cpuSystemMicroseconds: null, memoryPeakBytes: null }
+      usage: noUsage
     }),
   lost: Effect.fail
 }
