@@ -1,5 +1,5 @@
 /** What a build asks of a host before it may start. */
-import { Schema } from "effect"
+import { Effect, Schema } from "effect"
 import { AccountId } from "./Account.ts"
 import { LeaseId } from "./Lease.ts"
 
@@ -12,5 +12,7 @@ export class Need extends Schema.Class<Need>("drover/Need")({
   features: Schema.Array(Schema.String),
   /** `all`: every core of the host, as `big-parallel` asks. */
   cores: Schema.Union([Schema.Int.check(Schema.isGreaterThan(0)), Schema.Literal("all")]),
-  memoryBytes: Schema.Int.check(Schema.isGreaterThan(0))
+  memoryBytes: Schema.Int.check(Schema.isGreaterThan(0)),
+  /** Estimated seconds from the start of this build to the end of the last that waits for it; zero when unknown. */
+  rank: Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0)).pipe(Schema.withConstructorDefault(Effect.succeed(0)))
 }) {}

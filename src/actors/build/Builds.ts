@@ -163,7 +163,9 @@ export class Builds extends Context.Service<
             system: derivation.system,
             features: needs.features,
             cores: needs.isParallel ? "all" : sizing.cores,
-            memoryBytes: Math.min(sizing.memoryBytes, roomBytes)
+            memoryBytes: Math.min(sizing.memoryBytes, roomBytes),
+            // A remote builder's client keeps its graph to itself.
+            rank: 0
           }
         }
         return order

@@ -95,7 +95,12 @@ const grant = (books: Books): readonly [Books, ReadonlyArray<Decision>] => {
     const price = priceOn(host, need)
     hosts[at] = change(entry, price, -1)
     loans.set(need.lease, { host: host.id, price })
-    const lease = new Lease({ id: need.lease, cores: coresOn(host, need), memoryBytes: need.memoryBytes })
+    const lease = new Lease({
+      id: need.lease,
+      host: host.id,
+      cores: coresOn(host, need),
+      memoryBytes: need.memoryBytes
+    })
     decisions.push({ _tag: "Granted", lease, host: host.id })
   }
   return [{ hosts, waiting, loans }, decisions]
