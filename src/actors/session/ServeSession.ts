@@ -11,6 +11,7 @@ import { Effect, type Scope } from "effect"
 import * as Command from "../../protocol/serve/Command.ts"
 import * as Handshake from "../../protocol/serve/Handshake.ts"
 import * as AskedSettings from "./AskedSettings.ts"
+import * as Request from "../../telemetry/Request.ts"
 import type { Channel, ChannelClosed } from "./Channel.ts"
 import * as Download from "./Download.ts"
 import * as Peer from "./Peer.ts"
@@ -32,7 +33,13 @@ export const run = (
 
   return Effect.gen(function* () {
     const version = yield* Handshake.accept(channel.input, channel.write)
-    const server = { channel, peer: Peer.make(channel), version, settings: yield* AskedSettings.of(channel) }
+    const server = {
+      channel,
+      peer: Peer.make(channel),
+      version,
+      settings: yield* AskedSettings.of(channel),
+      requests: Request.make(channel.environment, "ssh")
+    }
     while ((yield* channel.input.peek).length > 0) yield* Effect.scoped(perform(server, options.writable))
     return 0
   }).pipe(
@@ -63,13 +70,14 @@ const answer = Effect.fnUntraced(function* <N extends Answered>(
   server: Server,
   name: N
 ): Effect.fn.Return<void, Failure, Services | Scope.Scope> {
-  const { peer, version } = server
+  const { peer, requests, version } = server
   // An entry of the table by its name has the request and the response of that name.
-  const { request, response } = Command.commands[name] as unknown as Command.Command<
+  const { request, response, upload } = Command.commands[name] as unknown as Command.Command<
     Command.Request<N>,
     Command.Response<N>
   >
   const handler: Handlers[N] = handlers[name]
-  yield* peer.tell(response, yield* handler(server, yield* peer.read(request, version)), version)
+  const responding = handler(server, yield* peer.read(request, version))
+  yield* peer.tell(response, yield* upload === "none" ? responding : requests.upload(responding), version)
   yield* peer.flush
 })

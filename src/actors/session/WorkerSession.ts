@@ -8,7 +8,7 @@
  * An operation that was not done is told so, and the connection goes on; where it can no longer be known where the
  * next message begins, it is told so and ends. The client's leaving ends whatever was under way.
  */
-import { Effect, Ref, type Scope } from "effect"
+import { Effect, identity, Ref, type Scope } from "effect"
 import type { Limits } from "../../domain/Limits.ts"
 import type { Codec } from "../../protocol/wire/Codec.ts"
 import * as Stderr from "../../protocol/wire/Stderr.ts"
@@ -16,6 +16,7 @@ import * as Handshake from "../../protocol/worker/Handshake.ts"
 import * as Operation from "../../protocol/worker/Operation.ts"
 import * as Operations from "../../protocol/worker/Operations.ts"
 import * as Version from "../../protocol/worker/Version.ts"
+import * as Request from "../../telemetry/Request.ts"
 import * as AskedSettings from "./AskedSettings.ts"
 import type { Channel, ChannelClosed } from "./Channel.ts"
 import * as Download from "./Download.ts"
@@ -67,7 +68,8 @@ const greet = Effect.fnUntraced(function* (channel: Channel): Effect.fn.Return<W
   yield* peer.flush
   const limits = yield* Ref.make<Limits>({ timeoutSeconds: null, silenceSecondsMax: null, logBytesMax: null })
   const settings = yield* AskedSettings.of(channel)
-  return { account: channel.account, peer, version, closed: channel.closed, limits, settings }
+  const requests = Request.make(channel.environment, "ssh-ng")
+  return { account: channel.account, peer, version, closed: channel.closed, limits, settings, requests }
 })
 
 /** One operation, whatever becomes of it. */
@@ -113,7 +115,8 @@ const answer = Effect.fnUntraced(function* <N extends Answered>(
   >
   const request = yield* read(worker, operation.request)
   const handler: Handlers<Answered>[N] = handlers[name]
-  const response = yield* handler(worker, request)
+  const isUpload = operation.upload(version) !== "none"
+  const response = yield* handler(worker, request).pipe(isUpload ? worker.requests.upload : identity)
   yield* peer.tell(Stderr.Message, Stderr.last, version)
   yield* peer.tell(operation.response, response, version)
   yield* peer.flush

@@ -5,9 +5,12 @@ import { isSuccess } from "../../../protocol/nix/BuildResult.ts"
 import * as DerivedPath from "../../../protocol/nix/DerivedPath.ts"
 import { PathInfo } from "../../../protocol/nix/PathInfo.ts"
 import type * as Command from "../../../protocol/serve/Command.ts"
+import { print } from "../../../protocol/nix/StorePath.ts"
 import * as ExportedPath from "../../../protocol/serve/ExportedPath.ts"
 import { type Version, WireError } from "../../../protocol/wire/Codec.ts"
 import { ViewRepository } from "../../../storage/ViewRepository.ts"
+import type { Requests } from "../../../telemetry/Request.ts"
+import * as Tracing from "../../../telemetry/Tracing.ts"
 import { Builds } from "../../build/Builds.ts"
 import { fromRefused, realisationHash, toResult } from "../BuildAnswer.ts"
 import * as BuildLog from "../BuildLog.ts"
@@ -26,6 +29,8 @@ export interface Server {
   readonly version: Version
   /** What the client's environment asks. */
   readonly settings: Settings
+  /** What it asks for, to be traced. */
+  readonly requests: Requests
 }
 
 export type Answered = Exclude<Command.Name, "DumpStorePath">
@@ -132,10 +137,13 @@ export const handlers: Handlers = {
         })
         .pipe(Effect.catchTag("Refused", (refused) => Effect.succeed(fromRefused(refused))))
       if ("status" in submitted) return submitted
-      yield* BuildLog.tellServe(channel, submitted.heard)
+      yield* BuildLog.tellServe(channel, submitted.heard).pipe(Tracing.step("wait"))
       return toResult(yield* submitted.answer, realisationHash(path, derivation))
     },
-    (wait, { channel: { closed } }) => Effect.raceFirst(wait, Effect.andThen(closed, gone))
+    (wait, { channel: { account, closed }, requests }, { derivation: { system }, path }) =>
+      Effect.raceFirst(wait, Effect.andThen(closed, gone)).pipe(
+        requests.serve({ account: account.name, derivation: print(path), system })
+      )
   )
 }
 

@@ -10,6 +10,7 @@ import { Effect, Ref, Result } from "effect"
 import { isSuccess } from "../../../protocol/nix/BuildResult.ts"
 import * as StorePath from "../../../protocol/nix/StorePath.ts"
 import * as Stderr from "../../../protocol/wire/Stderr.ts"
+import * as Tracing from "../../../telemetry/Tracing.ts"
 import { Builds } from "../../build/Builds.ts"
 import { fromRefused, realisationHash, toResult } from "../BuildAnswer.ts"
 import * as BuildLog from "../BuildLog.ts"
@@ -50,12 +51,17 @@ export const buildings: Handlers<
       if (Result.isFailure(submitted)) return fromRefused(submitted.failure)
       yield* peer.tell(Stderr.Message, Stderr.startBuild(activity, StorePath.print(path)), version)
       yield* peer.flush
-      yield* BuildLog.tellWorker({ peer, version, id: activity, heard: submitted.success.heard })
+      yield* BuildLog.tellWorker({ peer, version, id: activity, heard: submitted.success.heard }).pipe(
+        Tracing.step("wait")
+      )
       const answer = yield* submitted.success.answer
       yield* peer.tell(Stderr.Message, Stderr.stop(activity), version)
       return toResult(answer, realisationHash(path, derivation))
     },
-    (wait, { closed }) => Effect.raceFirst(wait, Effect.andThen(closed, gone))
+    (wait, { account, closed, requests }, { derivation: { system }, path }) =>
+      Effect.raceFirst(wait, Effect.andThen(closed, gone)).pipe(
+        requests.serve({ account: account.name, derivation: StorePath.print(path), system })
+      )
   ),
 
   BuildPaths: Effect.fnUntraced(function* ({ account }, { targets }) {

@@ -9,6 +9,7 @@ import type { NarStore } from "../../../storage/NarStore.ts"
 import type { RealisationRepository } from "../../../storage/RealisationRepository.ts"
 import type { ViewRepository } from "../../../storage/ViewRepository.ts"
 import type { Builds } from "../../build/Builds.ts"
+import type { Requests } from "../../../telemetry/Request.ts"
 import type { Channel, ChannelClosed } from "../Channel.ts"
 import type { Peer } from "../Peer.ts"
 import type { OutOfStep, Told, Trouble } from "../Trouble.ts"
@@ -24,6 +25,8 @@ export interface Worker {
   readonly limits: Ref.Ref<Limits>
   /** What its environment asks. */
   readonly settings: Settings
+  /** What it asks for, to be traced. */
+  readonly requests: Requests
 }
 
 /** What sessions answer from. */
