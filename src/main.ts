@@ -36,6 +36,7 @@ import * as Database from "./storage/Database.ts"
 import { LogStore } from "./storage/LogStore.ts"
 import { NarStore } from "./storage/NarStore.ts"
 import { Postgres } from "./storage/Postgres.ts"
+import { ReadLogRepository } from "./storage/ReadLogRepository.ts"
 import { RealisationRepository } from "./storage/RealisationRepository.ts"
 import { StorageError } from "./storage/StorageError.ts"
 import { TreeCache } from "./storage/TreeCache.ts"
@@ -52,6 +53,7 @@ const storage = ({ dataDir }: Config) => {
   const tables = Layer.mergeAll(
     AccountRepository.layer,
     BuildRepository.layer,
+    ReadLogRepository.layer,
     RealisationRepository.layer,
     ViewRepository.layer
   )

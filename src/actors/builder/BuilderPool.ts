@@ -4,7 +4,7 @@
  * What a build needs of whoever runs it, and no more; the scheduler has lent the room beforehand.
  */
 import { Context, type Effect, Schema, type Scope } from "effect"
-import type { AttemptId, Backend, Usage } from "../../domain/Attempt.ts"
+import { type AttemptId, type Backend, Usage } from "../../domain/Attempt.ts"
 import { Failure } from "../../domain/Failure.ts"
 import type { Host } from "../../domain/Host.ts"
 import type { Lease } from "../../domain/Lease.ts"
@@ -12,15 +12,26 @@ import type { BasicDerivation } from "../../protocol/nix/Derivation.ts"
 import type { PathInfo } from "../../protocol/nix/PathInfo.ts"
 import type { StorePath } from "../../protocol/nix/StorePath.ts"
 
-/** The build's own failure: an answer. */
-export class BuildFailed extends Schema.TaggedError<BuildFailed>()("BuildFailed", { failure: Failure }) {
+/** The build's own failure: an answer, unless it only had too little memory. */
+export class BuildFailed extends Schema.TaggedError<BuildFailed>()("BuildFailed", {
+  failure: Failure,
+  /** Left out where no builder ran. */
+  usage: Schema.optionalKey(Usage)
+}) {
   override get message() {
     return this.failure.message
   }
 }
 
-/** Ours: the builder is lost, and the build may be tried again. */
+/**
+ * Ours: the builder is lost, and the build may be tried again.
+ *
+ * `host`: no sandbox was to be had, which nothing in a build can bring about. `sandbox`: it was lost with the build in
+ * it, which may have been the build's own doing. `service`: what the sandbox had done could not be kept. `memory`: the
+ * machine probably killed it for want of memory, and cannot tell for certain.
+ */
 export class BuilderLost extends Schema.TaggedError<BuilderLost>()("BuilderLost", {
+  fault: Schema.Literals(["host", "sandbox", "service", "memory"]),
   detail: Schema.String,
   cause: Schema.optionalKey(Schema.Unknown)
 }) {

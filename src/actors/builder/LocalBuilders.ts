@@ -19,6 +19,7 @@ import { type Running, Sandbox } from "../../sandbox/Sandbox.ts"
 import { type SandboxError } from "../../sandbox/SandboxError.ts"
 import { verdict } from "../../sandbox/Verdict.ts"
 import { NarStore } from "../../storage/NarStore.ts"
+import { ReadLogRepository } from "../../storage/ReadLogRepository.ts"
 import type { StorageError } from "../../storage/StorageError.ts"
 import * as Tracing from "../../telemetry/Tracing.ts"
 import {
@@ -56,6 +57,7 @@ export const layer = (host: Host) =>
       const sandbox = yield* Sandbox
       const outputs = yield* OutputStore
       const nars = yield* NarStore
+      const readLogs = yield* ReadLogRepository
       const kindOf = (system: string) =>
         sandbox.kinds.find(({ systems }) => systems.includes(system)) ?? sandbox.kinds[0]
 
@@ -71,19 +73,26 @@ export const layer = (host: Host) =>
         const { cores, memoryBytes } = lease
         const job = Job.make({ attempt, derivationPath, derivation, closure, outputs: planned, cores, memoryBytes })
         if (job instanceof Job.JobRefused) return yield* refused(job.message, job.status)
-        const running = yield* sandbox.start(job).pipe(Tracing.stage("prepare", attempt), Effect.mapError(lost))
-        const ended = yield* follow(running, log).pipe(Tracing.stage("run", attempt), Effect.mapError(lost))
+        const running = yield* sandbox.start(job).pipe(Tracing.stage("prepare", attempt), Effect.mapError(lost("host")))
+        const ended = yield* follow(running, log).pipe(Tracing.stage("run", attempt), Effect.mapError(lost("sandbox")))
+        if (ended.inputsRead !== null) {
+          yield* readLogs.record(attempt, job.inputs.length, ended.inputsRead).pipe(
+            // Nothing is decided by it.
+            Effect.catch((error) => Effect.logWarning("what a build read is not recorded", error))
+          )
+        }
 
         // Where memory is not accounted for, a suspicion is no answer: the build is tried again.
         if (ended.exit._tag === "OutOfMemory" && !ended.exit.certain) {
-          return yield* new BuilderLost({ detail: "probably out of memory, which this host cannot tell for certain" })
+          const detail = "probably out of memory, which this host cannot tell for certain"
+          return yield* new BuilderLost({ fault: "memory", detail })
         }
         const failure = verdict(derivationPath, ended.exit, {
           memoryBytes: lease.memoryBytes,
           network: hasNetwork(derivation),
           withoutNetwork: running.withoutNetwork
         })
-        if (failure !== null) return yield* new BuildFailed({ failure })
+        if (failure !== null) return yield* new BuildFailed({ failure, usage: ended.usage })
 
         const importing = importOutputs({ derivationPath, derivation, planned, closure, read: running.output }).pipe(
           Effect.provideService(OutputStore, outputs),
@@ -93,8 +102,8 @@ export const layer = (host: Host) =>
           Effect.catchTags({
             OutputRefused: ({ detail, status }) =>
               Effect.fail(new BuildFailed({ failure: { status, outcome: "refused", message: detail } })),
-            SandboxError: (error) => Effect.fail(lost(error)),
-            StorageError: (error) => Effect.fail(lost(error))
+            SandboxError: (error) => Effect.fail(lost("sandbox")(error)),
+            StorageError: (error) => Effect.fail(lost("service")(error))
           })
         )
         return { usage: ended.usage, importOutputs: importing }
@@ -117,7 +126,8 @@ const follow = Effect.fnUntraced(function* (running: Running, log: (bytes: Uint8
   return yield* running.ended
 })
 
-const lost = (error: SandboxError | StorageError) => new BuilderLost({ detail: error.message, cause: error })
+const lost = (fault: BuilderLost["fault"]) => (error: SandboxError | StorageError) =>
+  new BuilderLost({ fault, detail: error.message, cause: error })
 
 const refused = (message: string, status: FailureStatus = "InputRejected") =>
   new BuildFailed({ failure: { status, outcome: "failed", message } })

@@ -154,7 +154,7 @@ layer(Storage)("builds", (it) => {
       const waiting = yield* submit(derive())
       const first = yield* pool.next
       yield* first.say("one\n")
-      yield* first.end(Effect.fail(new BuilderLost({ detail: "killed" })))
+      yield* first.end(Effect.fail(new BuilderLost({ fault: "sandbox", detail: "killed" })))
       yield* first.gone
       const second = yield* pool.next
       yield* second.say("one\ntwo\n")
