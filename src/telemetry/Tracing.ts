@@ -2,7 +2,9 @@
  * One trace per build, and one per request for it.
  *
  *     request ─┬─ upload     from the first of its inputs to the last
- *      │       ├─ resolve    which closure it has, and whether an answer is known
+ *      │       ├─ closure    what its inputs refer to, in the account's view
+ *      │       ├─ identity   the hash by which it is known
+ *      │       ├─ reuse      whether an answer is known
  *      │       ├─ wait       for the build, with its log
  *      │       └─ grant      the outputs enter the account's view
  *      ╎
@@ -27,7 +29,7 @@ import * as Metrics from "./Metrics.ts"
 export type Stage = "queue" | "prepare" | "boot" | "run" | "import"
 
 /** What a request goes through besides its build. */
-export type Step = "resolve" | "wait" | "grant"
+export type Step = "closure" | "identity" | "reuse" | "wait" | "grant"
 
 /** Whether spans go anywhere. Set by `Export`; without it, none are made. */
 export const Exporting = Context.Reference<boolean>("drover/telemetry/Exporting", { defaultValue: () => false })
@@ -131,6 +133,10 @@ export const stage =
         Effect.suspend(() => Metric.update(duration, Number(clock.currentTimeNanosUnsafe() - startedAt) / 1e9))
       )
     })
+
+/** Counts an attempt that has ended. */
+export const attemptEnded = (outcome: string): Effect.Effect<void> =>
+  Metric.update(Metrics.of(Metrics.endedAttempts, { [Attributes.outcome]: outcome }), 1)
 
 /** Runs an effect as a step of the request within which it is run. */
 export const step =

@@ -73,6 +73,8 @@ export interface Build {
   readonly attempts: Stream.Stream<AttemptId>
   readonly progress: Effect.Effect<Progress>
   readonly result: Effect.Effect<Ended>
+  /** Links the trace of the request within which this is run with that of the build. */
+  readonly join: Effect.Effect<void>
   /** Ends it, and returns when nothing of it is left. Does nothing to a build that has ended. */
   readonly cancel: (outcome: Outcome) => Effect.Effect<void>
 }
@@ -190,6 +192,7 @@ export const spawn = Effect.fnUntraced(function* (
     const { logBytes } = progress
     progress = { ...progress, startedAt: null }
     yield* recorded(records.endAttempt(attemptOf(of), { outcome, detail, usage, logBytes }))
+    yield* Tracing.attemptEnded(outcome)
   })
 
   const answer = Effect.fnUntraced(function* (end: End) {
@@ -284,6 +287,7 @@ export const spawn = Effect.fnUntraced(function* (
     ),
     progress: Effect.sync(() => progress),
     result: Effect.raceFirst(Deferred.await(result), ended),
+    join: trace.join,
     cancel: (outcome) =>
       Effect.andThen(actor.tell(Message.cases.Cancel.make({ outcome })), Effect.raceFirst(Deferred.await(gone), ended))
   }

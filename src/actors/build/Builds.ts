@@ -24,6 +24,7 @@ import { nameOf, type StorePath } from "../../protocol/nix/StorePath.ts"
 import { BuildRepository } from "../../storage/BuildRepository.ts"
 import { LogStore } from "../../storage/LogStore.ts"
 import { ViewRepository } from "../../storage/ViewRepository.ts"
+import * as Tracing from "../../telemetry/Tracing.ts"
 import { BuilderPool, type BuiltOutput } from "../builder/BuilderPool.ts"
 import { Scheduler } from "../scheduler/Scheduler.ts"
 import * as Build from "./Build.ts"
@@ -184,7 +185,7 @@ export class Builds extends Context.Service<
             account.view,
             outputs.map(({ assured, info }) => ({ info, assured }))
           )
-        )
+        ).pipe(Tracing.step("grant"))
 
       const differing = Effect.fnUntraced(function* (
         { account, derivationPath }: Request,
@@ -243,11 +244,11 @@ export class Builds extends Context.Service<
           const detail = `derivation '/nix/store/${derivationPath}' has '__noChroot' set, but that's not allowed: every build here is sandboxed`
           return yield* new Refused({ status: "InputRejected", detail })
         }
-        const closure = yield* closureOf(request)
-        const valid = request.check ? null : yield* validOutputs(request)
+        const closure = yield* closureOf(request).pipe(Tracing.step("closure"))
+        const valid = request.check ? null : yield* validOutputs(request).pipe(Tracing.step("reuse"))
         if (valid !== null) return already(valid)
 
-        const order = yield* orderOf(request, closure, needs)
+        const order = yield* orderOf(request, closure, needs).pipe(Tracing.step("identity"))
         const entry = yield* RcMap.get(running, keyOf(order, request, needs))
         const { build } = entry
         const limit = yield* Patience.watch(limits, build.progress)
@@ -258,7 +259,11 @@ export class Builds extends Context.Service<
             entry.left = left
           })
         )
-        if (build.id !== order.id) yield* Effect.orDie(records.join(build.id, account.id))
+        yield* build.join
+        if (build.id !== order.id) {
+          yield* Effect.orDie(records.join(build.id, account.id))
+          yield* Tracing.reused("running")
+        }
         const givenUp = Effect.gen(function* () {
           const reached = yield* Deferred.await(limit)
           const { startedAt } = yield* build.progress
