@@ -11,6 +11,7 @@ import accounts from "./migrations/0001_accounts.ts"
 import store from "./migrations/0002_store.ts"
 import builds from "./migrations/0003_builds.ts"
 import readLog from "./migrations/0004_read_log.ts"
+import events from "./migrations/0005_events.ts"
 import { Postgres } from "./Postgres.ts"
 import { DatabaseUnavailable, fromSql, StorageError } from "./StorageError.ts"
 
@@ -22,7 +23,8 @@ const migrations = {
   "0001_accounts": accounts,
   "0002_store": store,
   "0003_builds": builds,
-  "0004_read_log": readLog
+  "0004_read_log": readLog,
+  "0005_events": events
 }
 
 /** The driver's own bound of 16 MiB is less than the listing of the largest NAR there may be. */
