@@ -31,7 +31,7 @@ import {
   type Finished
 } from "../builder/BuilderPool.ts"
 import { Scheduler } from "../scheduler/Scheduler.ts"
-import { Command, Message, start, type State, table } from "./BuildLifecycle.ts"
+import { Command, Message, start, type State, table, type Terms } from "./BuildLifecycle.ts"
 
 /** What is to be built, and what it asks for. */
 export interface Order {
@@ -41,7 +41,8 @@ export interface Order {
   readonly derivationPath: StorePath
   readonly derivation: BasicDerivation
   readonly closure: ReadonlyArray<PathInfo>
-  readonly need: Omit<Need, "lease">
+  readonly need: Omit<Need, "lease" | "memoryBytes">
+  readonly terms: Terms
   readonly accountName: string
 }
 
@@ -150,8 +151,8 @@ export const spawn = Effect.fnUntraced(function* (
     return Effect.andThen(FiberHandle.clear(call), ending === null ? Effect.void : Scope.close(ending, Exit.void))
   })
 
-  const requestLease = Effect.fnUntraced(function* (into: Scope.Closeable) {
-    const need = new Need({ ...order.need, lease: LeaseId.make(yield* random.uuidV7()) })
+  const requestLease = Effect.fnUntraced(function* (into: Scope.Closeable, memoryBytes: number) {
+    const need = new Need({ ...order.need, memoryBytes, lease: LeaseId.make(yield* random.uuidV7()) })
     return yield* Scope.provide(scheduler.lease(need), into)
   })
 
@@ -164,6 +165,7 @@ export const spawn = Effect.fnUntraced(function* (
   const runBuilder = Effect.fnUntraced(function* (into: Scope.Closeable, lent: Lease, ordinal: number) {
     const attempt = attemptOf(lent.id)
     attempts = ordinal
+    usage = noUsage
     const { backend, versions } = builders.kindOf(order.derivation.system)
     yield* recorded(
       records.beginAttempt(order.id, {
@@ -188,7 +190,6 @@ export const spawn = Effect.fnUntraced(function* (
   const endAttempt = Effect.fnUntraced(function* (of: LeaseId, outcome: Outcome, detail: string) {
     // Whatever runs is stopped before its end is recorded, but its lease is kept until it is gone for certain.
     yield* FiberHandle.clear(call)
-    if (outcome === "lost") yield* SubscriptionRef.set(heard, { attempt: null, ended: false })
     const { logBytes } = progress
     progress = { ...progress, startedAt: null }
     yield* recorded(records.endAttempt(attemptOf(of), { outcome, detail, usage, logBytes }))
@@ -203,22 +204,27 @@ export const spawn = Effect.fnUntraced(function* (
     yield* Deferred.succeed(result, { end, attempts, startedAt, endedAt, usage })
   })
 
-  const lost = (self: Teller, lease: LeaseId, error: BuildFailed | BuilderLost) =>
-    error._tag === "BuildFailed"
-      ? self.tell(Message.cases.Failed.make({ lease, failure: error.failure }))
-      : Effect.andThen(
-          Effect.logWarning("builder lost", error),
-          self.tell(Message.cases.BuilderLost.make({ lease, detail: error.detail }))
-        )
+  const lost = Effect.fnUntraced(function* (self: Teller, lease: LeaseId, error: BuildFailed | BuilderLost) {
+    if (error._tag === "BuilderLost") {
+      yield* Effect.logWarning("builder lost", error)
+      return yield* self.tell(Message.cases.BuilderLost.make({ lease, fault: error.fault, detail: error.detail }))
+    }
+    const { failure } = error
+    usage = error.usage ?? usage
+    const told = failure.outcome === "out-of-memory" ? Message.cases.OutOfMemory : Message.cases.Failed
+    return yield* self.tell(told.make({ lease, failure }))
+  })
 
   const perform = (command: Command, self: Teller): Effect.Effect<void> =>
     Command.match(command, {
-      RequestLease: () =>
+      RequestLease: ({ memoryBytes }) =>
         Effect.gen(function* () {
+          // Whoever comes now hears the next attempt, and of the last nothing.
+          yield* SubscriptionRef.set(heard, { attempt: null, ended: false })
           const into = yield* Scope.fork(owner)
           scope = into
           yield* Effect.asVoid(
-            begin(requestLease(into).pipe(Tracing.stage("queue", null)), {
+            begin(requestLease(into, memoryBytes).pipe(Tracing.stage("queue", null)), {
               onSuccess: (granted) => {
                 lease = granted
                 return self.tell(Message.cases.Leased.make({ lease: granted.id }))
@@ -272,7 +278,7 @@ export const spawn = Effect.fnUntraced(function* (
   const actor: Actor.Actor<State, Message> = yield* Actor.spawn({
     name: `build/${order.id}`,
     mailbox: 16,
-    start,
+    start: start(order.terms),
     table,
     perform: (command, self) => trace.within(perform(command, self))
   })

@@ -4,8 +4,8 @@
  * ```text
  *   Queued ──Leased──▶ Building ──Exited──▶ Importing ──Imported──▶ Succeeded
  *     ▲                   │                    │
- *     └────BuilderLost────┴────────────────────┤
- *                         │                    │
+ *     ├────BuilderLost────┼────────────────────┤
+ *     └────OutOfMemory────┤                    │
  *                         └──────Failed────────┴──────────────────▶ Failed
  *
  *   NeverFits, from Queued ──▶ Failed
@@ -13,25 +13,59 @@
  * ```
  *
  * A builder that says no has failed: that is an answer, and asking again would get the same one. A builder that is
- * lost is our fault, so the build goes back to the queue, `attemptsMax` times in all.
+ * lost is our fault, so the build goes back to the queue, until `attemptsMax` have been lost. One that takes its
+ * sandbox with it `crashesMax` times is told that the fault is its own.
+ *
+ * A builder that ran out of memory says nothing but how much it had. It goes again with more, as often as that is
+ * possible, and only what could have no more is an answer.
  *
  * Each attempt has one lease, and its sandbox lives as long. `ReleaseLease` ends both: the sandbox is confirmed gone
  * before what it occupied is lent again. It comes last, since nobody who waits has to wait for it.
  *
- * Invariant: every lease granted is either held by the state or has been released.
+ * Invariants: every lease granted is either held by the state or has been released; no attempt after one that ran out
+ * of memory has as little.
  */
 import { Schema } from "effect"
 import { Outcome } from "../../domain/Attempt.ts"
 import { Failure } from "../../domain/Failure.ts"
 import { LeaseId } from "../../domain/Lease.ts"
+import * as Sizing from "../../domain/Sizing.ts"
 import type * as Lifecycle from "../Lifecycle.ts"
 
-export const attemptsMax = 3
+/** Builders lost before a build is given up, unless it asks for another number: a broken host soon has them all. */
+export const attemptsMaxDefault = 3
+
+/** Sandboxes that end with their build in them before it is told that it ends them: once or twice is bad luck. */
+export const crashesMax = 3
+
+/** How far a build may go, settled when it is accepted. */
+export const Terms = Schema.Struct({
+  /** Of the first attempt. */
+  memoryBytes: Schema.Int,
+  memoryBytesMax: Schema.Int,
+  /** For whoever needs more than that: what keeps it there. */
+  ceiling: Schema.String,
+  /** Attempts that may be lost. */
+  attemptsMax: Schema.Int
+})
+export type Terms = typeof Terms.Type
+
+/** How far it has come. */
+export const Course = Schema.Struct({
+  terms: Terms,
+  /** From one upwards: the attempt under way, or the next. */
+  attempt: Schema.Int,
+  memoryBytes: Schema.Int,
+  /** Attempts lost, and how many of them took their sandbox with them. */
+  lost: Schema.Int,
+  crashed: Schema.Int
+})
+export type Course = typeof Course.Type
 
 export const State = Schema.TaggedUnion({
-  Queued: { attempt: Schema.Int },
-  Building: { attempt: Schema.Int, lease: LeaseId },
-  Importing: { attempt: Schema.Int, lease: LeaseId },
+  Queued: { course: Course },
+  Building: { course: Course, lease: LeaseId },
+  Importing: { course: Course, lease: LeaseId },
   Succeeded: {},
   Failed: {},
   Cancelled: {}
@@ -44,14 +78,20 @@ export const Message = Schema.TaggedUnion({
   NeverFits: { failure: Failure },
   Exited: { lease: LeaseId },
   Failed: { lease: LeaseId, failure: Failure },
-  BuilderLost: { lease: LeaseId, detail: Schema.String },
+  /** As a failure if it can have no more. */
+  OutOfMemory: { lease: LeaseId, failure: Failure },
+  BuilderLost: {
+    lease: LeaseId,
+    fault: Schema.Literals(["host", "sandbox", "service", "memory"]),
+    detail: Schema.String
+  },
   Imported: { lease: LeaseId },
   Cancel: { outcome: Outcome }
 })
 export type Message = typeof Message.Type
 
 export const Command = Schema.TaggedUnion({
-  RequestLease: {},
+  RequestLease: { memoryBytes: Schema.Int },
   StartBuilder: { lease: LeaseId, attempt: Schema.Int },
   ImportOutputs: { lease: LeaseId },
   EndAttempt: { lease: LeaseId, outcome: Outcome, detail: Schema.String },
@@ -109,30 +149,78 @@ const cancel = ({ lease }: Held, { outcome }: Extract<Message, { readonly _tag: 
   ]
 ]
 
-const tryAgain = ({ attempt, lease }: Held, { detail }: Extract<Message, { readonly _tag: "BuilderLost" }>): Step =>
-  attempt < attemptsMax
-    ? [
-        Queued.make({ attempt: attempt + 1 }),
-        [EndAttempt.make({ lease, outcome: "lost", detail }), ReleaseLease.make({ lease }), RequestLease.make({})]
-      ]
-    : fail(lease, {
-        status: "TransientFailure",
-        outcome: "lost",
-        message: `its builder was lost ${attemptsMax} times, the last time: ${detail}`
-      })
+/** Back to the queue, with whatever has changed. */
+const again = (
+  { course, lease }: Held,
+  end: { readonly outcome: Outcome; readonly detail: string },
+  change: Partial<Course>
+): Step => {
+  const next = { ...course, ...change, attempt: course.attempt + 1 }
+  return [
+    Queued.make({ course: next }),
+    [
+      EndAttempt.make({ lease, ...end }),
+      ReleaseLease.make({ lease }),
+      RequestLease.make({ memoryBytes: next.memoryBytes })
+    ]
+  ]
+}
 
-export const start: Step = [Queued.make({ attempt: 1 }), [RequestLease.make({})]]
+const withMore = (held: Held, { failure }: Extract<Message, { readonly _tag: "OutOfMemory" }>): Step => {
+  const { memoryBytes, terms } = held.course
+  const more = Sizing.more(memoryBytes, terms.memoryBytesMax)
+  const { message, outcome } = failure
+  return more === null
+    ? fail(held.lease, { ...failure, message: `${message}; ${terms.ceiling}` })
+    : again(held, { outcome, detail: message }, { memoryBytes: more })
+}
+
+const tryAgain = (held: Held, { detail, fault }: Extract<Message, { readonly _tag: "BuilderLost" }>): Step => {
+  const { memoryBytes, terms, ...before } = held.course
+  const lost = before.lost + 1
+  const crashed = before.crashed + (fault === "sandbox" ? 1 : 0)
+  if (crashed >= crashesMax) {
+    // Nobody else's answer: what it did to this sandbox it may not do to another.
+    return fail(held.lease, {
+      status: "PermanentFailure",
+      outcome: "lost",
+      message: `its sandbox ended ${crashed} times while it ran, so the build itself seems to be what ends it; the last time: ${detail}`
+    })
+  }
+  if (lost >= terms.attemptsMax) {
+    const times = lost === 1 ? "once" : `${lost} times, the last time`
+    return fail(held.lease, {
+      status: "TransientFailure",
+      outcome: "lost",
+      message: `its builder was lost ${times}: ${detail}`
+    })
+  }
+  const more = fault === "memory" ? Sizing.more(memoryBytes, terms.memoryBytesMax) : null
+  return again(held, { outcome: "lost", detail }, { lost, crashed, memoryBytes: more ?? memoryBytes })
+}
+
+export const start = (terms: Terms): Step => {
+  const { memoryBytes } = terms
+  return [
+    Queued.make({ course: { terms, attempt: 1, memoryBytes, lost: 0, crashed: 0 } }),
+    [RequestLease.make({ memoryBytes })]
+  ]
+}
 
 export const table: Lifecycle.Table<State, Message, Command> = {
   Queued: {
-    Leased: ({ attempt }, { lease }) => [Building.make({ attempt, lease }), [StartBuilder.make({ lease, attempt })]],
+    Leased: ({ course }, { lease }) => [
+      Building.make({ course, lease }),
+      [StartBuilder.make({ lease, attempt: course.attempt })]
+    ],
     NeverFits: (_, { failure }) => [Failed.make({}), [AnswerFailure.make({ failure }), SayGone.make({})]],
     Cancel: (_, { outcome }) => [Cancelled.make({}), [AnswerCancelled.make({ outcome }), SayGone.make({})]]
   },
   Building: {
     Leased: giveBack,
-    Exited: ours(({ attempt, lease }) => [Importing.make({ attempt, lease }), [ImportOutputs.make({ lease })]]),
+    Exited: ours(({ course, lease }) => [Importing.make({ course, lease }), [ImportOutputs.make({ lease })]]),
     Failed: ours(({ lease }, { failure }) => fail(lease, failure)),
+    OutOfMemory: ours(withMore),
     BuilderLost: ours(tryAgain),
     Cancel: cancel
   },

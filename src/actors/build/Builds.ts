@@ -28,6 +28,7 @@ import * as Tracing from "../../telemetry/Tracing.ts"
 import { BuilderPool, type BuiltOutput } from "../builder/BuilderPool.ts"
 import { Scheduler } from "../scheduler/Scheduler.ts"
 import * as Build from "./Build.ts"
+import { attemptsMaxDefault } from "./BuildLifecycle.ts"
 import * as Hearing from "./Hearing.ts"
 import * as Patience from "./Patience.ts"
 import { Refused } from "./Refused.ts"
@@ -164,9 +165,14 @@ export class Builds extends Context.Service<
             system: derivation.system,
             features: needs.features,
             cores: needs.isParallel ? "all" : sizing.cores,
-            memoryBytes: Math.min(sizing.memoryBytes, roomBytes),
             // A remote builder's client keeps its graph to itself.
             rank: 0
+          },
+          terms: {
+            memoryBytes: Math.min(sizing.memoryBytes, roomBytes),
+            memoryBytesMax: roomBytes,
+            ceiling: "no host of this service has more for one build",
+            attemptsMax: attemptsMaxDefault
           }
         }
         return order

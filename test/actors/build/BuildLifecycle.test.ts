@@ -1,18 +1,31 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Effect, Schema } from "effect"
-import { attemptsMax, type Command, Message, start, State, table } from "../../../src/actors/build/BuildLifecycle.ts"
+import {
+  attemptsMaxDefault,
+  type Command,
+  crashesMax,
+  Message,
+  start,
+  State,
+  table,
+  type Terms
+} from "../../../src/actors/build/BuildLifecycle.ts"
 import * as Lifecycle from "../../../src/actors/Lifecycle.ts"
 import type { Failure } from "../../../src/domain/Failure.ts"
 import { LeaseId } from "../../../src/domain/Lease.ts"
 
-const { BuilderLost, Cancel, Exited, Failed, Imported, Leased, NeverFits } = Message.cases
+const { BuilderLost, Cancel, Exited, Failed, Imported, Leased, NeverFits, OutOfMemory } = Message.cases
 
 const first = LeaseId.make("first")
 const second = LeaseId.make("second")
 const failure: Failure = { status: "PermanentFailure", outcome: "failed", message: "it failed" }
+const starved: Failure = { ...failure, outcome: "out-of-memory", message: "it used all" }
+const terms: Terms = { memoryBytes: 2 ** 30, memoryBytesMax: 2 ** 32, ceiling: "there is no more", attemptsMax: 5 }
+const lost = (fault: BuilderLost["fault"]) => BuilderLost.make({ lease: first, fault, detail: "gone" })
+type BuilderLost = Extract<Message, { readonly _tag: "BuilderLost" }>
 
-const replay = (messages: ReadonlyArray<Message>) => {
-  let [state, commands]: readonly [State, ReadonlyArray<Command>] = start
+const replay = (messages: ReadonlyArray<Message>, agreed: Terms = terms) => {
+  let [state, commands]: readonly [State, ReadonlyArray<Command>] = start(agreed)
   const states: Array<State> = []
   for (const message of messages) {
     states.push(state)
@@ -26,6 +39,8 @@ const replay = (messages: ReadonlyArray<Message>) => {
 const count = (things: ReadonlyArray<{ readonly _tag: string }>, tag: string) =>
   things.filter(({ _tag }) => _tag === tag).length
 const answers = (commands: ReadonlyArray<Command>) => commands.filter(({ _tag }) => _tag.startsWith("Answer"))
+const failureIn = (commands: ReadonlyArray<Command>): Failure | undefined =>
+  commands.flatMap((command) => (command._tag === "AnswerFailure" ? [command.failure] : []))[0]
 
 // Two leases, so that half of what is said speaks for the one held: of free ones hardly any would.
 const lease = Schema.Literals([first, second])
@@ -34,7 +49,19 @@ const told = Schema.Array(
     Schema.TaggedStruct("Leased", { lease }),
     Schema.TaggedStruct("Exited", { lease }),
     Schema.TaggedStruct("Imported", { lease }),
-    Schema.TaggedStruct("BuilderLost", { lease, detail: Schema.Literal("gone") }),
+    Schema.TaggedStruct("BuilderLost", {
+      lease,
+      fault: Schema.Literals(["host", "sandbox", "service", "memory"]),
+      detail: Schema.Literal("gone")
+    }),
+    Schema.TaggedStruct("OutOfMemory", {
+      lease,
+      failure: Schema.Struct({
+        status: Schema.Literal("PermanentFailure"),
+        outcome: Schema.Literal("out-of-memory"),
+        message: Schema.Literal("too little")
+      })
+    }),
     Schema.TaggedStruct("Failed", {
       lease,
       failure: Schema.Struct({
@@ -71,12 +98,54 @@ describe("a build's life", () => {
   })
 
   it("begins again when its builder is lost, and gives up in the end", () => {
-    const once = [Leased.make({ lease: first }), BuilderLost.make({ lease: first, detail: "gone" })]
-    assert.deepInclude(replay(once).state, { _tag: "Queued", attempt: 2 })
-    const { commands, state } = replay(Array.from({ length: attemptsMax }, () => once).flat())
+    const once = [Leased.make({ lease: first }), lost("host")]
+    const agreed = { ...terms, attemptsMax: attemptsMaxDefault }
+    assert.strictEqual(replay(once, agreed).state._tag, "Queued")
+    const { commands, state } = replay(Array.from({ length: attemptsMaxDefault }, () => once).flat(), agreed)
     assert.strictEqual(state._tag, "Failed")
-    assert.strictEqual(count(commands, "StartBuilder"), attemptsMax)
-    assert.deepInclude(answers(commands)[0], { _tag: "AnswerFailure" })
+    assert.strictEqual(count(commands, "StartBuilder"), attemptsMaxDefault)
+    assert.strictEqual(failureIn(commands)?.status, "TransientFailure")
+  })
+
+  it("is told that it is its own doing when it takes its sandbox with it over and over", () => {
+    const messages = Array.from({ length: crashesMax }, () => [Leased.make({ lease: first }), lost("sandbox")]).flat()
+    const { commands, state } = replay(messages)
+    assert.strictEqual(state._tag, "Failed")
+    assert.deepInclude(failureIn(commands), { status: "PermanentFailure", outcome: "lost" })
+    assert.match(`${failureIn(commands)?.message}`, /sandbox ended 3 times .* the build itself/)
+  })
+
+  it("goes again with more memory, until it had all that it may have", () => {
+    const once = [Leased.make({ lease: first }), OutOfMemory.make({ lease: first, failure: starved })]
+    const { commands, state } = replay([...once, ...once, ...once, ...once])
+    assert.strictEqual(state._tag, "Failed")
+    assert.deepStrictEqual(
+      commands.flatMap((command) => (command._tag === "RequestLease" ? [command.memoryBytes / 2 ** 30] : [])),
+      [1, 2, 4]
+    )
+    assert.deepStrictEqual(
+      commands.flatMap((command) => (command._tag === "EndAttempt" ? [command.outcome] : [])),
+      ["out-of-memory", "out-of-memory", "out-of-memory"]
+    )
+    assert.deepStrictEqual(failureIn(commands), { ...starved, message: "it used all; there is no more" })
+  })
+
+  it("does not count what ran out of memory among the lost", () => {
+    const starving = [Leased.make({ lease: first }), OutOfMemory.make({ lease: first, failure: starved })]
+    const losing = [Leased.make({ lease: first }), lost("host")]
+    const { state } = replay([...starving, ...starving, ...losing], { ...terms, attemptsMax: 2 })
+    assert.strictEqual(state._tag, "Queued")
+  })
+
+  it("gets more where a want of memory is only likely, and gives up like one that is lost", () => {
+    const once = [Leased.make({ lease: first }), lost("memory")]
+    const { commands, state } = replay([...once, ...once], { ...terms, attemptsMax: 2 })
+    assert.strictEqual(state._tag, "Failed")
+    assert.deepStrictEqual(
+      commands.flatMap((command) => (command._tag === "RequestLease" ? [command.memoryBytes / 2 ** 30] : [])),
+      [1, 2]
+    )
+    assert.strictEqual(failureIn(commands)?.status, "TransientFailure")
   })
 
   it("does not begin again when the builder has said no", () => {
@@ -93,7 +162,7 @@ describe("a build's life", () => {
   it("takes no word of a builder that it no longer has", () => {
     const { state } = replay([
       Leased.make({ lease: first }),
-      BuilderLost.make({ lease: first, detail: "gone" }),
+      lost("host"),
       Leased.make({ lease: second }),
       Exited.make({ lease: first })
     ])
@@ -113,6 +182,24 @@ describe("a build's life", () => {
       const { commands, state } = replay(messages)
       const held = "lease" in state ? 1 : 0
       assert.strictEqual(count(messages, "Leased"), count(commands, "ReleaseLease") + held)
+    },
+    runs
+  )
+
+  it.prop(
+    "never has as little memory again as was too little",
+    [told],
+    ([messages]) => {
+      const { commands } = replay(messages)
+      let tooLittle = 0
+      let given = 0
+      for (const command of commands) {
+        if (command._tag === "EndAttempt" && command.outcome === "out-of-memory") tooLittle = given
+        if (command._tag !== "RequestLease") continue
+        given = command.memoryBytes
+        assert.isAbove(given, tooLittle)
+        assert.isAtMost(given, terms.memoryBytesMax)
+      }
     },
     runs
   )
