@@ -5,7 +5,7 @@
  * src/sandbox/executor/Frame.ts declares the same, and has the order in which each side speaks:
  *
  *   executor  READY
- *   host      CLOCK, SEED             to a machine of the build's own, and to no other
+ *   host      CLOCK, SEED, NETWORK    to a machine of the build's own, and to no other
  *   host      PROGRAM, ARGUMENT*, VARIABLE*, (BUILD_FILE | ETC_FILE, FILE_DATA*)*, OUTPUT*, RUN
  *   executor  LOG*, EXITED
  *   host      SEND                    any number of times, each answered before the next by
@@ -41,6 +41,7 @@ enum frame_type {
 	FRAME_CLOCK,		/* u64 nanoseconds since 1970 */
 	FRAME_SEED,		/* 32 bytes of chance */
 	FRAME_QUIT,		/* end */
+	FRAME_NETWORK,		/* words: for each version of IP an address, ADDRESS/LENGTH, and a gateway; or none */
 	/* from the executor */
 	FRAME_READY = 0x81,	/* u32 version of the protocol */
 	FRAME_LOG,		/* what the builder wrote to its terminal */
@@ -52,7 +53,7 @@ enum frame_type {
 	FRAME_HEARTBEAT,
 };
 
-enum { PROTOCOL_VERSION = 2 };
+enum { PROTOCOL_VERSION = 3 };
 
 /* Of FRAME_RUN. */
 enum {

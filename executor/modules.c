@@ -24,15 +24,15 @@ static void load(int directory, const char *name)
 	unlinkat(directory, name, 0);
 }
 
-void modules_load(int initramfs)
+void modules_load(int initramfs, const char *list)
 {
 	int directory = openat(initramfs, "modules", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int order = directory < 0 ? -1 : openat(directory, "order", O_RDONLY | O_CLOEXEC);
+	int order = directory < 0 ? -1 : openat(directory, list, O_RDONLY | O_CLOEXEC);
 	FILE *names = order < 0 ? NULL : fdopen(order, "r");
 	char name[NAME_BYTES_MAX];
 
 	if (!names)
-		fail("open", "modules/order");
+		fail("open", list);
 	while (fgets(name, sizeof(name), names)) {
 		name[strcspn(name, "\n")] = 0;
 		load(directory, name);

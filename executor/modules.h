@@ -2,7 +2,9 @@
 #ifndef MODULES_H
 #define MODULES_H
 
-/* Loads what `modules/order` in that directory names, in that order, and removes the files: they are memory. */
-void modules_load(int initramfs);
+/*
+ * Loads what the file `list` of the directory `modules` names, in that order, and removes the files: they are memory.
+ */
+void modules_load(int initramfs, const char *list);
 
 #endif

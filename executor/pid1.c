@@ -23,6 +23,7 @@
 #include "loopback.h"
 #include "modules.h"
 #include "sandbox.h"
+#include "wire.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
@@ -56,6 +57,10 @@ static const struct {
 	{ "/proc/sys/fs/protected_symlinks", "1" },
 	{ "/proc/sys/fs/protected_fifos", "1" },
 	{ "/proc/sys/fs/protected_regular", "2" },
+	/* Of a network, should there be one: nobody else is there who could have its address, or tell it another. */
+	{ "/proc/sys/net/ipv6/conf/all/accept_dad", "0" },
+	{ "/proc/sys/net/ipv6/conf/default/accept_dad", "0" },
+	{ "/proc/sys/net/ipv6/conf/default/accept_ra", "0" },
 };
 
 /* As the launcher makes it of a directory of the host. */
@@ -72,6 +77,9 @@ static const struct {
 	{ "work", 0700, 0 },
 };
 
+/* What the kernel has unpacked, until the machine is told its job. */
+static int initramfs;
+
 /* Whoever ends with an error still has words on their way: the host closes the channel when it has read them. */
 static void end_machine(int status)
 {
@@ -83,17 +91,15 @@ static void end_machine(int status)
 }
 
 /* No root can be pivoted away from the one that the kernel unpacks into, so the executor goes to another. */
-static int leave_initramfs(void)
+static void leave_initramfs(void)
 {
-	int initramfs = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
+	initramfs = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (initramfs < 0)
 		fail("open", "/");
 	if (mkdir("/new", 0755) || mount("none", "/new", "tmpfs", 0, "mode=0755"))
 		fail("mount", "/new");
 	if (chdir("/new") || mount(".", "/", NULL, MS_MOVE, NULL) || chroot(".") || chdir("/"))
 		fail("moving to", "/new");
-	return initramfs;
 }
 
 static void mount_all(void)
@@ -137,7 +143,7 @@ static void mount_disk(const char *serial, const char *target, const char *type,
 }
 
 /* Out of the initramfs, which is as good as gone. */
-static void copy_shell(int initramfs)
+static void copy_shell(void)
 {
 	int from = openat(initramfs, "sh", O_RDONLY | O_CLOEXEC);
 	int to = open("sh", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
@@ -156,7 +162,7 @@ static void copy_shell(int initramfs)
 }
 
 /* What sandbox.h describes, on the scratch disk: the store is the inputs, and above them what the build adds. */
-static void make_places(int initramfs)
+static void make_places(void)
 {
 	if (chdir("/scratch"))
 		fail("chdir", "/scratch");
@@ -166,7 +172,7 @@ static void make_places(int initramfs)
 		if (mkdir(path, 0700) || chown(path, 0, places[i].group) || chmod(path, places[i].mode))
 			fail("mkdir", path);
 	}
-	copy_shell(initramfs);
+	copy_shell();
 	if (mount("none", "proc", "proc", 0, NULL))
 		fail("mount", "proc");
 	/* Volatile: nothing of it is to outlive the machine, so nothing of it is ever synced. */
@@ -177,21 +183,18 @@ static void make_places(int initramfs)
 
 void pid1_start(void)
 {
-	int initramfs;
-
 	channel_of_machine(-1, end_machine);
 	umask(022);
-	initramfs = leave_initramfs();
+	leave_initramfs();
 	mount_all();
-	modules_load(initramfs);
+	modules_load(initramfs, "order");
 	channel_of_machine(device_port("drover.0"), end_machine);
 	set_up_kernel();
 	group_make();
 	mount_disk("store", "/store", "erofs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOATIME);
 	/* As a host has its own: there are programs whose tests look at such things. */
 	mount_disk("scratch", "/scratch", "ext4", 0);
-	make_places(initramfs);
-	close(initramfs);
+	make_places();
 }
 
 static uint64_t number(const uint8_t *bytes)
@@ -234,6 +237,16 @@ static void add_chance(const struct frame *frame)
 	close(fd);
 }
 
+static void raise_network(const struct frame *frame)
+{
+	if (frame->type != FRAME_NETWORK)
+		fail_with("waiting for a network", "something else");
+	if (frame->length == 0)
+		return;
+	modules_load(initramfs, "network");
+	wire_raise((char *)frame->payload);
+}
+
 void pid1_greet(void)
 {
 	struct frame frame = channel_read();
@@ -241,4 +254,7 @@ void pid1_greet(void)
 	set_clock(&frame);
 	frame = channel_read();
 	add_chance(&frame);
+	frame = channel_read();
+	raise_network(&frame);
+	close(initramfs);
 }

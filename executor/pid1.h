@@ -3,8 +3,9 @@
  *
  * The initramfs has, beside the executor as /init, what the composer (bootstrap/guest/) put there:
  *
- *   /sh              a static shell
- *   /modules/order   names of the files beside it, a line each, in the order in which the kernel takes them
+ *   /sh                a static shell
+ *   /modules/order     names of files beside it, a line each, in the order in which the kernel takes them
+ *   /modules/network   the same, of what only a machine with a network needs
  *
  * The machine has a virtio-serial port `drover.0`, which is the channel, and two disks, known by their serial:
  * `store`, an EROFS with the inputs in its root directory, and `scratch`, an empty ext4.
@@ -15,7 +16,7 @@
 /* Makes of the bare machine what sandbox.h wants to be started in, and opens the channel. */
 void pid1_start(void);
 
-/* Receives what a machine starts without: the time, and chance. */
+/* Receives what a machine starts without: the time, chance, and perhaps a network. */
 void pid1_greet(void);
 
 #endif

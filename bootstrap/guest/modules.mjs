@@ -5,8 +5,14 @@
  * itself what it needs, in its section `.modinfo`: strings `KEY=VALUE`, each ended by a NUL.
  */
 
-/** Of Debian's cloud kernel, what a machine of ours needs; some of it may be built in. */
-export const wantedModules = ["virtio_pci", "virtio_console", "virtio_blk", "erofs", "ext4", "overlay"]
+/**
+ * Of Debian's cloud kernel, what a machine of ours needs; some of it may be built in. `order`: every one, when it starts;
+ * `network`: only one with a network, when it is told of it.
+ */
+export const wantedModules = {
+  order: ["virtio_pci", "virtio_console", "virtio_blk", "erofs", "ext4", "overlay"],
+  network: ["virtio_net"]
+}
 
 /** Names are written with `-` or `_`, and mean the same. */
 export const moduleName = (text) => text.replaceAll("-", "_")
@@ -29,11 +35,14 @@ export const needsOf = (contents) => {
   return [...hard, ...soft].filter((name) => name !== "").map(moduleName)
 }
 
-/** The wanted ones and what they need, each after its needs. `read` gives contents by name, or null if it is built in. */
-export const loadOrder = (wanted, read) => {
+/**
+ * The wanted ones and what they need, each after its needs, without those that are loaded before. `read` gives contents
+ * by name, or null if it is built in.
+ */
+export const loadOrder = (wanted, read, before = []) => {
   const order = new Map()
   const visit = (name, path) => {
-    if (order.has(name)) return
+    if (order.has(name) || before.includes(name)) return
     if (path.includes(name)) throw new Error(`expected modules that need no one another, found ${[...path, name]}`)
     const contents = read(name)
     if (contents === null) return

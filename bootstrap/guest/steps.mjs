@@ -75,9 +75,14 @@ const bringParts = async (arch, place) => {
   rmSync(place, { recursive: true, force: true })
   mkdirSync(path.join(place, "modules"), { recursive: true })
 
-  const loaded = loadOrder(wantedModules, moduleReader(modulesIn(unpacked, version)))
-  for (const { contents, name } of loaded) put(path.join(place, "modules", `${name}.ko`), contents)
-  put(path.join(place, "modules/order"), loaded.map(({ name }) => `${name}.ko\n`).join(""))
+  const read = moduleReader(modulesIn(unpacked, version))
+  const before = []
+  for (const [list, wanted] of Object.entries(wantedModules)) {
+    const loaded = loadOrder(wanted, read, before)
+    for (const { contents, name } of loaded) put(path.join(place, "modules", `${name}.ko`), contents)
+    put(path.join(place, "modules", list), loaded.map(({ name }) => `${name}.ko\n`).join(""))
+    before.push(...loaded.map(({ name }) => name))
+  }
   put(path.join(place, "version"), version)
   const kernel = readFileSync(path.join(unpacked, "boot", `vmlinuz-${version}`))
   put(path.join(place, "kernel"), bareKernel(kernel, filter))

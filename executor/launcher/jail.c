@@ -13,7 +13,7 @@
 
 #include "../die.h"
 
-enum { DIRECTORIES_MAX = 8, DESCRIPTORS_KEPT = 7 };
+enum { DIRECTORIES_MAX = 8 };
 
 /* It is on every machine, and the program looks for nothing in it. */
 static const char place[] = "/tmp";
@@ -42,7 +42,7 @@ static void bind_directories(char *const *directories)
 	}
 }
 
-void jail(unsigned id, char *const *directories, char *const *program)
+void jail(unsigned id, char *const *directories, char *const *program, int last)
 {
 	char *const environment[] = { NULL };
 	pid_t parent = getppid();
@@ -53,7 +53,7 @@ void jail(unsigned id, char *const *directories, char *const *program)
 	if (chdir("/") || setresgid(id, id, id) || setresuid(id, id, id))
 		die("becoming id %u of the user namespace", id);
 	/* What the server has by accident, from who started it, is no business of the program's. */
-	if (syscall(SYS_close_range, DESCRIPTORS_KEPT, ~0u, 0))
+	if (syscall(SYS_close_range, last + 1, ~0u, 0))
 		die("close_range");
 	/* The change of user has cleared it. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)

@@ -4,9 +4,12 @@
 
 /*
  * Becomes the program, under the id of the user namespace that we are in. The directories are found as /tmp/0, /tmp/1, …:
- * places that this id can walk to, whoever may walk to where they are. Both lists end with NULL. Descriptors 0 to 6 stay
- * open, all others are closed.
+ * places that this id can walk to, whoever may walk to where they are. Both lists end with NULL. Descriptors up to
+ * `last` stay open, all others are closed.
  */
-_Noreturn void jail(unsigned id, char *const *directories, char *const *program);
+_Noreturn void jail(unsigned id, char *const *directories, char *const *program, int last);
+
+/* The descriptor of the port of a network, where there is one; those before it are others'. */
+enum { JAIL_PORT = 7 };
 
 #endif

@@ -2,8 +2,8 @@
  * Starts one executor in a namespace of its own, and removes what it leaves; and does so for what a crash has left.
  *
  *   launcher run NAMESPACE SCRATCH ROOT BUILDER EXECUTOR NETWORK [CGROUP.PROCS...]    inputs on stdin, channel on 3
- *   launcher jail NAMESPACE ID GROUPS [DIRECTORY...] -- PROGRAM [ARGUMENT...]
- *   launcher network NAMESPACE ID PASTA RESOLVER PREFIX...
+ *   launcher jail NAMESPACE ID GROUPS NETWORK [DIRECTORY...] -- PROGRAM [ARGUMENT...]
+ *   launcher network NAMESPACE ID FOR PASTA RESOLVER PREFIX...
  *   launcher remove NAMESPACE DIRECTORY...
  *   launcher sweep FIRST COUNT
  *
@@ -13,7 +13,8 @@
  * nothing. What only the server may read, the inputs, is bound into place before the executor begins.
  *
  * NETWORK is a process whose network the executor shares, or `none`: then it has one of its own with nothing in it. Such
- * a process is told by `network`, which is told of in network.h. Nothing that we start is ever in the host's.
+ * a process is told by `network`, which is told of in network.h. Nothing that we start is ever in the host's. A program
+ * in a jail shares nothing: it is given the port of that network as its descriptor 7.
  *
  * `run` ends once everything that it started is gone and SCRATCH is removed. SIGTERM makes that happen now. `jail`
  * becomes the program, as ID, with the directories as jail.h says; GROUPS is `keep` where the server's supplementary
@@ -43,6 +44,7 @@
 #include "jail.h"
 #include "network.h"
 #include "remove.h"
+#include "tap.h"
 
 enum { INPUTS_BYTES_MAX = 64 << 20, CGROUPS_MAX = 8 };
 
@@ -286,9 +288,23 @@ static void run(char **words, char **cgroups)
 		die("removing %s", scratch);
 }
 
+/* Its place is free: whoever started us has left it so. */
+static void open_port(const char *process)
+{
+	int port;
+
+	enter_network(process);
+	port = tap_open(NETWORK_PORT);
+	if (port != JAIL_PORT && dup2(port, JAIL_PORT) != JAIL_PORT)
+		die("dup2 of the port");
+	if (fcntl(JAIL_PORT, F_SETFD, 0))
+		die("fcntl of the port");
+}
+
 static void run_jailed(char **words)
 {
-	char **end = words + 3;
+	char **end = words + 4;
+	int has_port = strcmp(words[3], "none");
 
 	while (*end && strcmp(*end, "--"))
 		end++;
@@ -296,7 +312,9 @@ static void run_jailed(char **words)
 		die_plainly("expected -- and a program");
 	*end = NULL;
 	enter(words[0], !strcmp(words[2], "keep"));
-	jail((unsigned)number(words[1]), words + 3, end + 1);
+	if (has_port)
+		open_port(words[3]);
+	jail((unsigned)number(words[1]), words + 4, end + 1, has_port ? JAIL_PORT : JAIL_PORT - 1);
 }
 
 static int belongs(const char *process, long first, long count)
@@ -358,9 +376,9 @@ int main(int count, char **words)
 		die("the parent is gone");
 	if (count >= 8 && !strcmp(words[1], "run")) {
 		run(words + 2, words + 8);
-	} else if (count >= 7 && !strcmp(words[1], "jail")) {
+	} else if (count >= 8 && !strcmp(words[1], "jail")) {
 		run_jailed(words + 2);
-	} else if (count >= 6 && !strcmp(words[1], "network")) {
+	} else if (count >= 7 && !strcmp(words[1], "network")) {
 		enter(words[2], 0);
 		return network_run((unsigned)number(words[3]), words + 4);
 	} else if (count >= 4 && !strcmp(words[1], "remove")) {

@@ -19,10 +19,12 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../die.h"
 #include "rtnetlink.h"
+#include "tap.h"
 
 enum { PREFIXES_MAX = 4096 };
 
@@ -47,12 +49,20 @@ static const struct {
 	int version;	/* of those above, which has to be there */
 } gate_settings[] = {
 	{ "/proc/sys/net/ipv4/ip_forward", "1", 0 },
+	{ "/proc/sys/net/ipv4/icmp_ratemask", "0", 0 },		/* each is told at once that it is refused */
 	{ "/proc/sys/net/ipv6/conf/all/forwarding", "1", 1 },
+	{ "/proc/sys/net/ipv6/icmp/ratelimit", "0", 1 },
+	/* Who is on the wire has no say in where packets go. */
+	{ "/proc/sys/net/ipv4/conf/all/accept_redirects", "0", 0 },
+	{ "/proc/sys/net/ipv4/conf/all/accept_source_route", "0", 0 },
+	{ "/proc/sys/net/ipv6/conf/default/accept_ra", "0", 1 },
+	{ "/proc/sys/net/ipv6/conf/default/accept_redirects", "0", 1 },
 	{ "/proc/sys/net/ipv6/conf/default/accept_dad", "0", 1 },	/* else it waits before it speaks */
 };
 
 struct asked {
 	int program;
+	int is_machine;
 	const char *inside;	/* the resolver; NULL for none */
 	const char *resolver;
 	char *const *prefixes;
@@ -69,17 +79,20 @@ struct gate {
 static struct asked parse(char *const *words)
 {
 	struct asked asked = {
-		.program = open(words[0], O_PATH | O_CLOEXEC),
-		.prefixes = words + 2,
+		.program = open(words[1], O_PATH | O_CLOEXEC),
+		.is_machine = !strcmp(words[0], "machine"),
+		.prefixes = words + 3,
 		.versions = 1,
 	};
-	char *equals = strchr(words[1], '=');
+	char *equals = strchr(words[2], '=');
 
+	if (!asked.is_machine && strcmp(words[0], "process"))
+		die_plainly("expected machine or process, found %s", words[0]);
 	if (asked.program < 0)
-		die("opening %s", words[0]);
+		die("opening %s", words[1]);
 	if (equals) {
 		*equals = 0;
-		asked.inside = words[1];
+		asked.inside = words[2];
 		asked.resolver = equals + 1;
 	}
 	for (int i = 0; asked.prefixes[i]; i++) {
@@ -229,6 +242,17 @@ static struct gate make_gate(const struct asked *asked)
 	return gate;
 }
 
+/* The gate's end of the wire. */
+static void raise_wire(const struct asked *asked, const struct gate *gate)
+{
+	rtnetlink_raise(gate->routes, "build");
+	for (int i = 0; i < asked->versions; i++) {
+		const struct prefix own = prefix_parse(versions[i].gate);
+
+		rtnetlink_address(gate->routes, "build", &own);
+	}
+}
+
 /* The namespace that we stay in, and its wire to the gate. */
 static void make_build(const struct asked *asked, const struct gate *gate)
 {
@@ -240,17 +264,55 @@ static void make_build(const struct asked *asked, const struct gate *gate)
 	rtnetlink_raise(build, "lo");
 	rtnetlink_pair(build, "eth0", "build", gate->namespace);
 	rtnetlink_raise(build, "eth0");
-	rtnetlink_raise(gate->routes, "build");
+	raise_wire(asked, gate);
 	for (int i = 0; i < asked->versions; i++) {
-		const struct prefix own = prefix_parse(versions[i].build), other = prefix_parse(versions[i].gate);
+		const struct prefix own = prefix_parse(versions[i].build);
 
 		rtnetlink_address(build, "eth0", &own);
-		rtnetlink_address(gate->routes, "build", &other);
 	}
 	/* The same again: what the gate refuses it says to be so, but not always at once. */
 	refuse(asked, build);
 	let_out(asked, build, BUILD);
 	close(build);
+}
+
+static int has_filter(pid_t process)
+{
+	char path[64], line[256];
+	int found = 0;
+	FILE *status;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", process);
+	status = fopen(path, "re");
+	while (status && !found && fgets(line, sizeof(line), status))
+		found = !strcmp(line, "Seccomp:\t2\n");
+	if (status)
+		fclose(status);
+	return found;
+}
+
+/* It gives up what it has no use for only after it has its interface, and no build is to meet it before. */
+static void await_filter(pid_t pasta)
+{
+	static const struct timespec millisecond = { .tv_nsec = 1000000 };
+
+	while (!has_filter(pasta)) {
+		if (waitpid(pasta, NULL, WNOHANG))
+			die_plainly("pasta has ended early");
+		nanosleep(&millisecond, NULL);
+	}
+}
+
+/* In one write, so that it is read as one. */
+static void tell(const struct asked *asked)
+{
+	char line[256];
+	int length = snprintf(line, sizeof(line), "%d", getpid());
+
+	for (int i = 0; i < asked->versions; i++)
+		length += snprintf(line + length, sizeof(line) - (size_t)length, " %s %s", versions[i].build,
+				   versions[i].next[BUILD]);
+	dprintf(1, "%s\n", line);
 }
 
 static _Noreturn void keep(const struct asked *asked)
@@ -265,14 +327,20 @@ static _Noreturn void keep(const struct asked *asked)
 	gate = make_gate(asked);
 	say(ends[0]);
 	hear(ends[0]);
-	make_build(asked, &gate);
+	if (asked->is_machine) {
+		tap_make(NETWORK_PORT);
+		raise_wire(asked, &gate);
+	} else {
+		make_build(asked, &gate);
+	}
 	say(ends[0]);
 	close(ends[1]);
 	if (rtnetlink_await(gate.arrivals, "outside", (int)syscall(SYS_pidfd_open, pasta, 0)))
 		die_plainly("pasta has ended early");
 	rtnetlink_raise(gate.routes, "outside");
 	let_out(asked, gate.routes, GATE);
-	dprintf(1, "%d\n", getpid());
+	await_filter(pasta);
+	tell(asked);
 	while (waitpid(pasta, &status, 0) < 0)
 		if (errno != EINTR)
 			die("waiting for pasta");

@@ -20,7 +20,7 @@ const run = Effect.fnUntraced(function* (
   let beats = 0
   const job = { ...sandbox.job({ script, outputs, builder: "/bin/sh" }), inputs: [] }
   const running = yield* Run.start(booted.channel, job, {
-    greeting: Effect.succeed([Frame.clock(year2100), Frame.seed(new Uint8Array(Frame.seedBytes))]),
+    greeting: Effect.succeed([Frame.clock(year2100), Frame.seed(new Uint8Array(Frame.seedBytes)), Frame.network([])]),
     beat: Effect.sync(() => void beats++),
     judge: (exited) =>
       Effect.succeed({

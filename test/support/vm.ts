@@ -1,5 +1,5 @@
 /** Runs shell scripts as builders in emulated machines, with every process around them that the product has. */
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, type Scope } from "effect"
 import { SecureRandom } from "effect/crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -39,26 +39,43 @@ const treeOf = (place: string): Tree => {
   }
 }
 
-export const layer = Layer.effectContext(
-  Effect.gen(function* () {
-    const programs = yield* processes.programs
-    // The C programs may have been compiled elsewhere; guests are always those of the set-up.
-    const guest = path.join(programs, "guest")
-    if (!fs.existsSync(guest)) fs.symlinkSync(path.join(root, "build/guest"), guest)
-    const data = yield* processes.directory
-    const started = yield* processes.started(programs, data)
-    const store = new blockServer.Store(yield* processes.directory)
-    const closure = [{ path: sandbox.toolsPath, narHash: store.add(treeOf(yield* processes.tools)) }]
-    const options = { ...started, programDirectory: programs, choice: "emulated", systems: null, scratchBytes } as const
-    const context = yield* Layer.build(
-      MicroVmSandbox.layer(options).pipe(
-        Layer.provide(blockServer.layer(store)),
-        Layer.provide(SecureRandom.layerWebCrypto)
+/** The backend with everything beneath it, and what `more` says of it. */
+export const layerWith = (
+  more: (
+    prepared: sandbox.Prepared
+  ) => Effect.Effect<Partial<Omit<MicroVmSandbox.Options, "subUids">>, never, Scope.Scope>
+) =>
+  Layer.effectContext(
+    Effect.gen(function* () {
+      const programs = yield* processes.programs
+      // The C programs may have been compiled elsewhere; guests are always those of the set-up.
+      const guest = path.join(programs, "guest")
+      if (!fs.existsSync(guest)) fs.symlinkSync(path.join(root, "build/guest"), guest)
+      const data = yield* processes.directory
+      const started = yield* processes.started(programs, data)
+      const tools = yield* processes.tools
+      const prepared = yield* more({ programs, tools, starter: started.starter })
+      const store = new blockServer.Store(yield* processes.directory)
+      const closure = [{ path: sandbox.toolsPath, narHash: store.add(treeOf(tools)) }]
+      const options = {
+        ...started,
+        programDirectory: programs,
+        choice: "emulated",
+        systems: null,
+        scratchBytes,
+        ...prepared
+      } as const
+      const context = yield* Layer.build(
+        MicroVmSandbox.layer(options).pipe(
+          Layer.provide(blockServer.layer(store)),
+          Layer.provide(SecureRandom.layerWebCrypto)
+        )
       )
-    )
-    return Context.add(context, Place, { ...options, closure })
-  })
-)
+      return Context.add(context, Place, { ...options, closure })
+    })
+  )
+
+export const layer = layerWith(() => Effect.succeed({}))
 
 /** The job of a script, with the tools where the block server has them. */
 export const job = (script: sandbox.Script) =>

@@ -5,7 +5,7 @@
  * `executor/channel.h` declares the same. The order, of which `expected` is the executor's half:
  *
  *     executor  Ready
- *     host      Clock, Seed             to a machine of the build's own, and to no other
+ *     host      Clock, Seed, Network    to a machine of the build's own, and to no other
  *     host      Program, Argument*, Variable*, (BuildFile | EtcFile, FileData*)*, Output*, Run
  *     executor  Log*, Exited
  *     host      Send                    any number of times, each answered before the next by
@@ -26,7 +26,7 @@ export const payloadBytesMax = 1024 * 1024
 export const headerBytes = 5
 
 /** Both sides are of one build, so there is one version at a time. */
-export const version = 2
+export const version = 3
 
 const hostTypes = {
   Program: 1,
@@ -40,7 +40,8 @@ const hostTypes = {
   Send: 9,
   Clock: 10,
   Seed: 11,
-  Quit: 12
+  Quit: 12,
+  Network: 13
 } as const
 
 const executorTags: ReadonlyMap<number, FromExecutor["_tag"]> = new Map([
@@ -171,6 +172,17 @@ export const clock = (nanosecondsSinceEpoch: bigint): Uint8Array => {
 export const seedBytes = 32
 
 export const seed = (chance: Uint8Array): Uint8Array => frame("Seed", chance)
+
+/** Of a network card, and the way to all others. */
+export interface Address {
+  /** With the length of its network: `192.0.0.66/30`. */
+  readonly own: string
+  readonly gateway: string
+}
+
+/** What a machine of the build's own is to make of its network card; it has none if there are no addresses. */
+export const network = (addresses: ReadonlyArray<Address>): Uint8Array =>
+  frame("Network", text(addresses.map(({ gateway, own }) => `${own} ${gateway}`).join(" ")))
 
 /** Ends an executor, and with it the machine that is its own. */
 export const quit: Uint8Array = frame("Quit", new Uint8Array(0))

@@ -22,6 +22,8 @@ export interface Contents {
   /** A device may be the server's only through a group, `kvm` say. */
   readonly keepsGroups: boolean
   readonly environment?: { readonly [name: string]: string }
+  /** A process by which the launcher finds the network whose port the program gets as descriptor 7; null for none. */
+  readonly network?: number | null
   /** From which a filter of system calls is read, for a program that brings none itself. */
   readonly filterFd?: number
 }
@@ -62,6 +64,7 @@ export const words = (
   `${namespaceDescriptor}`,
   `${contents.id}`,
   contents.keepsGroups ? "keep" : "drop",
+  `${contents.network ?? "none"}`,
   ...contents.directories.map(({ source }) => source),
   "--",
   bubblewrap,

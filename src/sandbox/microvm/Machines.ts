@@ -9,6 +9,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import type { Job } from "../Job.ts"
 import { BlockServer, type Served } from "../block/BlockServer.ts"
+import * as Network from "../network/Network.ts"
 import * as Launcher from "../process/Launcher.ts"
 import { SubUids } from "../process/SubUids.ts"
 import { SandboxError } from "../SandboxError.ts"
@@ -28,6 +29,7 @@ export interface Options {
   readonly programDirectory: string
   /** Of each scratch disk. */
   readonly scratchBytes?: number | undefined
+  readonly networks: Network.Options
 }
 
 export interface Order {
@@ -37,11 +39,15 @@ export interface Order {
   /** What the build itself may use. */
   readonly memoryBytes: number
   readonly inputs: Job["inputs"]
+  /** Whether its build may have the network. */
+  readonly network: boolean
 }
 
 export interface Machine extends MicroVm.MicroVm {
   /** Which of its inputs it has read so far, and how much of them. */
   readonly inputsRead: Served["readLog"]
+  /** Null if its build may not have one; a string, if it may, says why it has none. */
+  readonly network: Network.Opened | string | null
 }
 
 /** For the guest's kernel and its executor, beside what the build may use. */
@@ -53,6 +59,7 @@ export const overheadBytes = (accelerator: Qemu.Accelerator) => guestBytes + Qem
 export const make = Effect.fnUntraced(function* (options: Options) {
   const {
     dataDirectory,
+    networks,
     programDirectory,
     scratchBytes = Scratch.scratchBytesDefault,
     subUids,
@@ -83,12 +90,19 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         orElse: () => Effect.fail(failed(`it has been ${Life.table.Preparing.name} for more than ${seconds} s`))
       })
     )
-    const { disk, scratchFd } = yield* preparing
+    const openNetwork = Network.openOrSay(networks, { ids, first: subUids.first, programs }, "machine")
+    const { network, prepared } = yield* Effect.all(
+      { network: order.network ? openNetwork : Effect.succeed(null), prepared: preparing },
+      { concurrency: "unbounded" }
+    )
+    const { disk, scratchFd } = prepared
+    const port = Network.isOpen(network) ? network.process : null
     const machine: Qemu.Machine = {
       architecture: guest.arch,
       accelerator,
       cores: order.cores,
       memoryBytes: order.memoryBytes + guestBytes,
+      hasNetwork: port !== null,
       commandLine: guest.commandLine
     }
     const contents: Jail.Contents = {
@@ -98,7 +112,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         { source: place, target: Qemu.places.run }
       ],
       devices: accelerator === "kvm" ? ["/dev/kvm"] : [],
-      keepsGroups: accelerator === "kvm"
+      keepsGroups: accelerator === "kvm",
+      network: port
     }
     isGone = false
     const vm = yield* MicroVm.open({
@@ -116,7 +131,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       Effect.catch(({ message }) => vm.lose(message)),
       Effect.forkScoped
     )
-    return { ...vm, inputsRead: disk.readLog }
+    return { ...vm, inputsRead: disk.readLog, network }
   })
 
   yield* Launcher.sweep(programs, subUids)

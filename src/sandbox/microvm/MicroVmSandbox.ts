@@ -27,6 +27,7 @@ import * as Guest from "./Guest.ts"
 import * as Jail from "./Jail.ts"
 import * as Machines from "./Machines.ts"
 import type { MicroVm } from "./MicroVm.ts"
+import * as Network from "../network/Network.ts"
 import * as Probe from "./Probe.ts"
 import * as Qemu from "./Qemu.ts"
 import * as Systems from "./Systems.ts"
@@ -34,7 +35,7 @@ import * as Systems from "./Systems.ts"
 /** `auto`: kvm where it runs, else emulated. */
 export type Choice = "auto" | "kvm" | "emulated"
 
-export interface Options {
+export interface Options extends Pick<Network.Circumstances, "egressAllow" | "network"> {
   readonly dataDirectory: string
   readonly choice: Choice
   /** The operator's choice; null for everything that there is a guest for. */
@@ -54,7 +55,7 @@ const epoch = 1
 const backends = { kvm: "kvm", tcg: "emulated" } as const
 
 /** What the smallest of machines gets that shall only boot. */
-const proof = { cores: 1, memoryBytes: 256 * 2 ** 20, inputs: [] }
+const proof = { cores: 1, memoryBytes: 256 * 2 ** 20, inputs: [], network: false }
 
 interface Made extends Kind {
   readonly guest: Guest.Guest
@@ -78,8 +79,10 @@ const make = Effect.fnUntraced(function* (options: Options) {
     return yield* refused(`expected systems out of ${Systems.all.join(", ")}, found ${strange}`)
   }
   const programDirectory = options.programDirectory ?? path.resolve(import.meta.dirname, "../../../build")
+  const networks = Network.options({ ...options, userNamespaceFd }, programDirectory)
   const machines = yield* Machines.make({
     dataDirectory,
+    networks,
     programDirectory,
     scratchBytes: options.scratchBytes,
     subUids,
@@ -141,10 +144,14 @@ const make = Effect.fnUntraced(function* (options: Options) {
     const kind = kinds.find(({ systems }) => systems.includes(job.system))
     if (kind === undefined) return yield* refused(`there is none for ${job.system}`)
     const { accelerator, guest } = kind
-    const { cores, inputs, memoryBytes } = job
-    const vm = yield* machines.open({ guest, accelerator, cores, memoryBytes, inputs })
-    const running = yield* run(vm, withoutNetwork(job), random).pipe(Tracing.stage("boot", job.attempt))
-    return { ...running, withoutNetwork: job.network ? "virtual machines have none yet" : null }
+    const { cores, inputs, memoryBytes, network } = job
+    const vm = yield* machines.open({ guest, accelerator, cores, memoryBytes, inputs, network })
+    // Without a network it still knows at least its own name.
+    const told = network
+      ? { ...job, network: Network.isOpen(vm.network), etc: [...job.etc, ...Network.files(networks)] }
+      : job
+    const running = yield* run(vm, told, random).pipe(Tracing.stage("boot", job.attempt))
+    return { ...running, withoutNetwork: typeof vm.network === "string" ? vm.network : null }
   })
 
   return { kinds, epoch, start }
@@ -187,7 +194,7 @@ const awaitReady = Effect.fnUntraced(function* (vm: MicroVm) {
 })
 
 export const run = (
-  vm: Pick<Machines.Machine, "inputsRead"> & MicroVm,
+  vm: Pick<Machines.Machine, "inputsRead" | "network"> & MicroVm,
   job: Job,
   random: SecureRandom.SecureRandom["Service"]
 ) =>
@@ -197,7 +204,8 @@ export const run = (
         yield* vm.reach("Ready")
         const chance = yield* random.randomBytes(Frame.seedBytes)
         const milliseconds = yield* Clock.currentTimeMillis
-        return [Frame.clock(BigInt(milliseconds) * 1_000_000n), Frame.seed(chance)]
+        const addresses = Network.isOpen(vm.network) ? vm.network.addresses : []
+        return [Frame.clock(BigInt(milliseconds) * 1_000_000n), Frame.seed(chance), Frame.network(addresses)]
       }),
       judge: Effect.fnUntraced(function* (exited: Frame.Exited) {
         // A disk that cannot be read any more is no fault of the builder that failed by it.
@@ -227,9 +235,3 @@ export const run = (
     yield* vm.reach("Running")
     return running
   })
-
-const hosts = Buffer.from("127.0.0.1 localhost\n::1 localhost\n")
-
-/** It has none yet, so a build that may have it finds itself alone, and knows at least its own name. */
-const withoutNetwork = (job: Job): Job =>
-  job.network ? { ...job, network: false, etc: [...job.etc, { name: "hosts", contents: hosts }] } : job

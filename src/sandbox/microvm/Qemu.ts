@@ -7,7 +7,9 @@
  *     virtio-rng      entropy
  *     serial          the kernel's last words
  *
- * There is no network card. Paths are those of the jail that it runs in; what only this machine may have comes as open
+ *     virtio-net      for a build that may have the network: its wire, and nothing of the host's
+ *
+ * Paths are those of the jail that it runs in; what only this machine may have comes as open
  * descriptors, so that there is nothing by that name for anybody else to find.
  */
 
@@ -22,14 +24,15 @@ export const places = { guest: "/guest", run: "/run" } as const
 /** Name of the block server's socket in the run directory. */
 export const storeSocket = "store.sock"
 
-/** The descriptors that it inherits. */
-export const descriptors = { scratch: 4, channel: 5, monitor: 6 } as const
+/** The descriptors that it inherits. That of the network is there for a machine that has one; see Jail.ts. */
+export const descriptors = { scratch: 4, channel: 5, monitor: 6, network: 7 } as const
 
 export interface Machine {
   readonly architecture: Architecture
   readonly accelerator: Accelerator
   readonly cores: number
   readonly memoryBytes: number
+  readonly hasNetwork: boolean
   /** Of the guest's kernel. */
   readonly commandLine: string
 }
@@ -66,7 +69,7 @@ const mebibytes = (bytes: number) => `${Math.ceil(bytes / 2 ** 20)}M`
 
 /** What follows the program's name. */
 export const words = (machine: Machine): ReadonlyArray<string> => {
-  const { accelerator, architecture, commandLine, cores, memoryBytes } = machine
+  const { accelerator, architecture, commandLine, cores, hasNetwork, memoryBytes } = machine
   return [
     ...["-nodefaults", "-no-user-config", "-no-reboot"],
     ...["-display", "none"],
@@ -90,7 +93,8 @@ export const words = (machine: Machine): ReadonlyArray<string> => {
     ...["-device", "virtserialport,chardev=channel,name=drover.0"],
     ...disk("store", storeOptions),
     ...["-add-fd", `fd=${descriptors.scratch},set=1`],
-    ...disk("scratch", scratchOptions)
+    ...disk("scratch", scratchOptions),
+    ...(hasNetwork ? card : [])
   ]
 }
 
@@ -111,6 +115,14 @@ const scratchOptions = [
   "file.driver=file",
   "file.filename=/dev/fdset/1",
   "file.locking=off"
+]
+
+/** As long as the port on the host is told to take them; see executor/launcher/rtnetlink.c. */
+const packetBytesMax = 65_520
+
+const card = [
+  ...["-netdev", `tap,id=network,fd=${descriptors.network},vhost=off`],
+  ...["-device", `virtio-net-pci,netdev=network,host_mtu=${packetBytesMax},romfile=,disable-legacy=on`]
 ]
 
 const disk = (name: string, options: ReadonlyArray<string>) => [

@@ -10,7 +10,9 @@ import * as path from "node:path"
 import * as EgressPolicy from "../../domain/EgressPolicy.ts"
 import * as IpPrefix from "../../domain/IpPrefix.ts"
 import type { File } from "../Environment.ts"
+import type { Address } from "../executor/Frame.ts"
 import * as Launcher from "../process/Launcher.ts"
+import type { SubUids } from "../process/SubUids.ts"
 import { SandboxError } from "../SandboxError.ts"
 import * as Host from "./Host.ts"
 
@@ -24,12 +26,47 @@ export interface Options {
   readonly places: Host.Places
 }
 
-/** An id of the user namespace that nothing else runs under, and what makes sure that nothing does any more. */
-export interface Owner {
-  readonly id: number
-  readonly sweep: Effect.Effect<void, SandboxError>
-  readonly onGone: Effect.Effect<void>
+/** What is told of the host's by whoever makes networks. */
+export interface Circumstances {
+  readonly userNamespaceFd: number
+  readonly egressAllow?: ReadonlyArray<IpPrefix.IpPrefix>
+  /** What is to be otherwise. */
+  readonly network?: Partial<Options>
 }
+
+export const options = (
+  { egressAllow, network, userNamespaceFd }: Circumstances,
+  programDirectory: string
+): Options => ({
+  launcher: path.join(programDirectory, "launcher"),
+  passt: findPasst(programDirectory),
+  userNamespaceFd,
+  allowed: egressAllow ?? [],
+  places: Host.places,
+  ...network
+})
+
+/** User ids, of which a network takes one that nothing else runs under. */
+export interface Owners {
+  readonly ids: SubUids
+  /** What 1 is of them in the namespace of the machine. */
+  readonly first: number
+  readonly programs: Launcher.Programs
+}
+
+/** As what the build is to be: a process is in the network's namespace, a machine plugged into its port. */
+export type For = "process" | "machine"
+
+export interface Opened {
+  /** A process by which the launcher finds it. */
+  readonly process: number
+  /** Of the build, by version of IP. */
+  readonly addresses: ReadonlyArray<Address>
+}
+
+/** Whether there is one, of a build that may have it or not. */
+export const isOpen = (network: Opened | string | null): network is Opened =>
+  network !== null && typeof network !== "string"
 
 /** Where a build finds its resolver: no address of any machine's. */
 const resolvers = { 4: "192.0.0.53", 6: "fd72:6f76:6572::53" } as const
@@ -65,25 +102,50 @@ export const prefixWords = (policy: EgressPolicy.EgressPolicy, hasVersion6: bool
     .filter(({ prefix }) => hasVersion6 || prefix.version === 4)
     .map(({ prefix, refusal }) => `${refusal === null ? "+" : "-"}${IpPrefix.print(prefix)}`)
 
-/** A process whose network it is, as long as the scope. Fails with why there is none. */
-export const open = Effect.fnUntraced(function* (
+const failed = (detail: string) => new SandboxError({ operation: "making a network", detail })
+
+/** The network of a build that may have one, as long as the scope; else why there is none. */
+export const openOrSay = (
+  options: Options,
+  owners: Owners,
+  forWhat: For
+): Effect.Effect<Opened | string, never, Scope.Scope> =>
+  open(options, owners, forWhat).pipe(
+    Effect.tapError((error) => Effect.logWarning("a build that may have the network has none", error)),
+    Effect.catch((error) => Effect.succeed(error.message))
+  )
+
+const open = Effect.fnUntraced(function* (
   { allowed, launcher, passt, places, userNamespaceFd }: Options,
-  { id, onGone, sweep }: Owner
-): Effect.fn.Return<number, SandboxError, Scope.Scope> {
-  const failed = (detail: string) => new SandboxError({ operation: "making a network", detail })
+  { first, ids, programs }: Owners,
+  forWhat: For
+): Effect.fn.Return<Opened, SandboxError, Scope.Scope> {
+  if (passt === null) return yield* failed("the package passt is not installed on this host")
   const { addresses, hasVersion6, resolver } = Host.read(places)
   const policy = EgressPolicy.make({ allowed, addresses })
   const words = [
-    ...["network", "3", `${id}`],
-    passt ?? "",
+    ...[forWhat, passt],
     resolver === null ? "none" : `${insideOf(resolver)}=${resolver}`,
     ...prefixWords(policy, hasVersion6)
   ]
-  const child = yield* Effect.acquireRelease(
-    passt === null
-      ? Effect.andThen(onGone, Effect.fail(failed("the package passt is not installed on this host")))
-      : Effect.sync(() => Launcher.start(launcher, words, ["ignore", "pipe", "pipe", userNamespaceFd])),
-    (child) => Launcher.end(child, sweep, onGone)
+  const { child } = yield* Effect.acquireRelease(
+    Effect.suspend(() => {
+      const pair = ids.take()
+      if (pair instanceof SandboxError) return Effect.fail(pair)
+      const told = ["network", "3", `${pair.executor}`, ...words]
+      return Effect.succeed({
+        pair,
+        child: Launcher.start(launcher, told, ["ignore", "pipe", "pipe", userNamespaceFd])
+      })
+    }),
+    ({ child, pair }) => {
+      const sweep = Launcher.sweep(programs, { first: first + pair.executor - 1, count: 1 })
+      return Launcher.end(
+        child,
+        sweep,
+        Effect.sync(() => ids.give(pair))
+      )
+    }
   )
   const said = Effect.callback<string>((resume) => {
     const { stdout } = child.process
@@ -96,7 +158,11 @@ export const open = Effect.fnUntraced(function* (
   const line = yield* Effect.raceFirst(said, ended).pipe(
     Effect.timeoutOrElse({ duration: openWithin, orElse: () => Effect.fail(failed("it does not come")) })
   )
-  return Number.parseInt(line, 10)
+  const [process = "", ...rest] = line.trim().split(" ")
+  return {
+    process: Number.parseInt(process, 10),
+    addresses: rest.flatMap((own, index) => (index % 2 === 0 ? [{ own, gateway: rest[index + 1] ?? "" }] : []))
+  }
 })
 
 /** pasta says much of a system log that is none of its, ours, or anybody's. */

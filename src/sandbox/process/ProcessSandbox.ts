@@ -21,7 +21,6 @@ import * as Ending from "../executor/Ending.ts"
 import type { Exited } from "../executor/Frame.ts"
 import * as Run from "../executor/Run.ts"
 import { type Job, processesMax } from "../Job.ts"
-import * as Host from "../network/Host.ts"
 import * as Network from "../network/Network.ts"
 import { type Kind, Sandbox } from "../Sandbox.ts"
 import { SandboxError } from "../SandboxError.ts"
@@ -86,28 +85,8 @@ const make = Effect.fnUntraced(function* (options: Options) {
   const shell = { source: path.join(programDirectory, "busybox"), target: "sh" }
   const scratchDirectory = path.join(dataDirectory, "scratch")
   const ids = new SubUids(subUids.count)
-  const networks: Network.Options = {
-    launcher: programs.launcher,
-    passt: Network.findPasst(programDirectory),
-    userNamespaceFd,
-    allowed: options.egressAllow ?? [],
-    places: Host.places,
-    ...options.network
-  }
-
-  /** Of a build that may have it; else why there is none. */
-  const openNetwork = Effect.gen(function* () {
-    const pair = ids.take()
-    if (pair instanceof SandboxError) return yield* pair
-    return yield* Network.open(networks, {
-      id: pair.executor,
-      sweep: Launcher.sweep(programs, { first: subUids.first + pair.executor - 1, count: 1 }),
-      onGone: Effect.sync(() => ids.give(pair))
-    })
-  }).pipe(
-    Effect.tapError((error) => Effect.logWarning("a build that may have the network has none", error)),
-    Effect.catch((error) => Effect.succeed(error.message))
-  )
+  const networks = Network.options({ ...options, userNamespaceFd }, programDirectory)
+  const owners: Network.Owners = { ids, first: subUids.first, programs }
 
   const start = Effect.fn("ProcessSandbox.start")(function* (job: Job) {
     const trees = yield* closures.trees(job.inputs.map(({ narHash }) => narHash))
@@ -118,7 +97,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
     const group = yield* ControlGroups.make(cgroups, job.attempt, job)
     const killsBefore = yield* ControlGroups.machineOomKills
 
-    const network = job.network ? yield* openNetwork : null
+    const network = job.network ? yield* Network.openOrSay(networks, owners, "process") : null
     const pair = ids.take()
     if (pair instanceof SandboxError) return yield* pair
     const launched = yield* Launcher.launch(programs, {
@@ -127,13 +106,13 @@ const make = Effect.fnUntraced(function* (options: Options) {
       scratch: path.join(scratchDirectory, job.attempt),
       ids: pair,
       inputs: [shell, ...inputs],
-      network: typeof network === "number" ? network : null,
+      network: Network.isOpen(network) ? network.process : null,
       entrances: group.entrances,
       onGone: Effect.sync(() => ids.give(pair))
     })
 
     const told = job.network
-      ? { ...job, network: typeof network === "number", etc: [...job.etc, ...Network.files(networks)] }
+      ? { ...job, network: Network.isOpen(network), etc: [...job.etc, ...Network.files(networks)] }
       : job
     const running = yield* Run.start(makeChannel(launched.channel), told, {
       judge: Effect.fnUntraced(function* (exited: Exited) {

@@ -33,7 +33,7 @@ const opened = (part: string, gone: () => void = () => {}) =>
 
 const start = Effect.fnUntraced(function* (part: string) {
   const vm = yield* opened(part)
-  const machine = { ...vm, inputsRead: Effect.succeed([]) }
+  const machine = { ...vm, inputsRead: Effect.succeed([]), network: null }
   return yield* MicroVmSandbox.run(machine, sandbox.job({ script: ":" }), yield* SecureRandom.SecureRandom)
 }, Effect.provide(SecureRandom.layerWebCrypto))
 

@@ -7,6 +7,7 @@ const machine: Qemu.Machine = {
   accelerator: "tcg",
   cores: 3,
   memoryBytes: 2 ** 30 + 1,
+  hasNetwork: false,
   commandLine: "quiet panic=-1"
 }
 
@@ -44,6 +45,16 @@ describe("the command line of QEMU", () => {
     assert.isFalse(words.some((word) => /^-net|virtio-net|user,|^-nic/.test(word)))
   })
 
+  it.each(all)("gives a machine of %s with a network one card, whose other end it is handed", (_, one) => {
+    const words = Qemu.words({ ...one, hasNetwork: true })
+
+    assert.deepStrictEqual(after(words, "-netdev"), ["tap,id=network,fd=7,vhost=off"])
+    assert.lengthOf(
+      after(words, "-device").filter((device) => device.startsWith("virtio-net-pci,netdev=network,")),
+      1
+    )
+  })
+
   it.each(all)("offers no memory of a machine of %s to be merged with another's", (_, one) => {
     assert.include(after(Qemu.words(one), "-machine"), "mem-merge=off,dump-guest-core=off")
   })
@@ -65,8 +76,15 @@ describe("the jail around it", () => {
   const words = Jail.words("/usr/bin/bwrap", contents, "/usr/bin/qemu", ["-version"])
 
   it("is another user's, who has nothing of the server's", () => {
-    assert.deepStrictEqual(words.slice(0, 6), ["jail", "3", "7", "drop", "/data/vms/7", "--"])
+    assert.deepStrictEqual(words.slice(0, 7), ["jail", "3", "7", "drop", "none", "/data/vms/7", "--"])
     assert.deepStrictEqual(words.slice(-3), ["--", "/usr/bin/qemu", "-version"])
+  })
+
+  it("is plugged into a network where there is one", () => {
+    const plugged = Jail.words("/usr/bin/bwrap", { ...contents, network: 4711 }, "/usr/bin/qemu", [])
+
+    assert.deepStrictEqual(plugged.slice(0, 5), ["jail", "3", "7", "drop", "4711"])
+    assert.include(plugged, "--unshare-all")
   })
 
   it("has every namespace, no capability, and nothing that can be written", () => {
