@@ -41,7 +41,7 @@ enum frame_type {
 	FRAME_CLOCK,		/* u64 nanoseconds since 1970 */
 	FRAME_SEED,		/* 32 bytes of chance */
 	FRAME_QUIT,		/* end */
-	FRAME_NETWORK,		/* words: for each version of IP an address, ADDRESS/LENGTH, and a gateway; or none */
+	FRAME_NETWORK,		/* words, as in wire.h; or nothing */
 	/* from the executor */
 	FRAME_READY = 0x81,	/* u32 version of the protocol */
 	FRAME_LOG,		/* what the builder wrote to its terminal */

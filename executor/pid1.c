@@ -57,9 +57,7 @@ static const struct {
 	{ "/proc/sys/fs/protected_symlinks", "1" },
 	{ "/proc/sys/fs/protected_fifos", "1" },
 	{ "/proc/sys/fs/protected_regular", "2" },
-	/* Of a network, should there be one: nobody else is there who could have its address, or tell it another. */
-	{ "/proc/sys/net/ipv6/conf/all/accept_dad", "0" },
-	{ "/proc/sys/net/ipv6/conf/default/accept_dad", "0" },
+	/* Should there be a network, the host alone says what its addresses are. */
 	{ "/proc/sys/net/ipv6/conf/default/accept_ra", "0" },
 };
 

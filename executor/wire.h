@@ -3,8 +3,9 @@
 #define WIRE_H
 
 /*
- * Waits for the card, gives it its addresses and raises it. `words`: for each version of IP an address with the length
- * of its network, and the gateway to everywhere else. They are changed.
+ * Waits for the card, raises it, and makes its addresses and routes. `words`, which are changed: for each version of IP
+ * an address with the length of its network, and a gateway; then +PREFIX for what is reached by the gateway, and -PREFIX
+ * for what is refused at once, as it would be beyond.
  */
 void wire_raise(char *words);
 

@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 #include "../die.h"
-#include "rtnetlink.h"
+#include "../rtnetlink.h"
 #include "tap.h"
 
 enum { PREFIXES_MAX = 4096 };

@@ -173,16 +173,8 @@ export const seedBytes = 32
 
 export const seed = (chance: Uint8Array): Uint8Array => frame("Seed", chance)
 
-/** Of a network card, and the way to all others. */
-export interface Address {
-  /** With the length of its network: `192.0.0.66/30`. */
-  readonly own: string
-  readonly gateway: string
-}
-
-/** What a machine of the build's own is to make of its network card; it has none if there are no addresses. */
-export const network = (addresses: ReadonlyArray<Address>): Uint8Array =>
-  frame("Network", text(addresses.map(({ gateway, own }) => `${own} ${gateway}`).join(" ")))
+/** What a machine of the build's own is to make of its network card, as in executor/wire.h; nothing, if it has none. */
+export const network = (words: ReadonlyArray<string>): Uint8Array => frame("Network", text(words.join(" ")))
 
 /** Ends an executor, and with it the machine that is its own. */
 export const quit: Uint8Array = frame("Quit", new Uint8Array(0))

@@ -204,8 +204,8 @@ export const run = (
         yield* vm.reach("Ready")
         const chance = yield* random.randomBytes(Frame.seedBytes)
         const milliseconds = yield* Clock.currentTimeMillis
-        const addresses = Network.isOpen(vm.network) ? vm.network.addresses : []
-        return [Frame.clock(BigInt(milliseconds) * 1_000_000n), Frame.seed(chance), Frame.network(addresses)]
+        const words = Network.isOpen(vm.network) ? vm.network.words : []
+        return [Frame.clock(BigInt(milliseconds) * 1_000_000n), Frame.seed(chance), Frame.network(words)]
       }),
       judge: Effect.fnUntraced(function* (exited: Frame.Exited) {
         // A disk that cannot be read any more is no fault of the builder that failed by it.

@@ -10,7 +10,6 @@ import * as path from "node:path"
 import * as EgressPolicy from "../../domain/EgressPolicy.ts"
 import * as IpPrefix from "../../domain/IpPrefix.ts"
 import type { File } from "../Environment.ts"
-import type { Address } from "../executor/Frame.ts"
 import * as Launcher from "../process/Launcher.ts"
 import type { SubUids } from "../process/SubUids.ts"
 import { SandboxError } from "../SandboxError.ts"
@@ -60,8 +59,8 @@ export type For = "process" | "machine"
 export interface Opened {
   /** A process by which the launcher finds it. */
   readonly process: number
-  /** Of the build, by version of IP. */
-  readonly addresses: ReadonlyArray<Address>
+  /** What the guest of a machine makes of it, as in executor/wire.h. */
+  readonly words: ReadonlyArray<string>
 }
 
 /** Whether there is one, of a build that may have it or not. */
@@ -123,11 +122,9 @@ const open = Effect.fnUntraced(function* (
   if (passt === null) return yield* failed("the package passt is not installed on this host")
   const { addresses, hasVersion6, resolver } = Host.read(places)
   const policy = EgressPolicy.make({ allowed, addresses })
-  const words = [
-    ...[forWhat, passt],
-    resolver === null ? "none" : `${insideOf(resolver)}=${resolver}`,
-    ...prefixWords(policy, hasVersion6)
-  ]
+  const prefixes = prefixWords(policy, hasVersion6)
+  const inside = resolver === null ? null : insideOf(resolver)
+  const words = [...[forWhat, passt], inside === null ? "none" : `${inside}=${resolver}`, ...prefixes]
   const { child } = yield* Effect.acquireRelease(
     Effect.suspend(() => {
       const pair = ids.take()
@@ -161,7 +158,7 @@ const open = Effect.fnUntraced(function* (
   const [process = "", ...rest] = line.trim().split(" ")
   return {
     process: Number.parseInt(process, 10),
-    addresses: rest.flatMap((own, index) => (index % 2 === 0 ? [{ own, gateway: rest[index + 1] ?? "" }] : []))
+    words: [...rest, ...prefixes, ...(inside === null ? [] : [`+${inside}`])]
   }
 })
 

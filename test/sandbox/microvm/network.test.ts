@@ -49,7 +49,7 @@ const said = Effect.fnUntraced(function* (
   return { running, lines: log.trimEnd().split("\n"), ...(yield* running.ended) }
 })
 
-const refusals = ["No route to host", "Network is unreachable"]
+const noRoute = "No route to host"
 
 layer(backend, { timeout: "120 seconds", excludeTestServices: true })((it) => {
   describe("a build in a machine that may have the network", { timeout: 120_000 }, () => {
@@ -62,7 +62,8 @@ layer(backend, { timeout: "120 seconds", excludeTestServices: true })((it) => {
 
           const { lines, running } = yield* said([
             ...[...reached, ...refused].map((address) => `reach ${address} 80`),
-            // Its guest's routes are no part of the policy.
+            // Not by its guest's routes, either, which are no part of the policy.
+            `reach ${published} 80 eth0`,
             `reach ${own} 80 eth0`,
             "reach 192.0.0.65 80",
             "reach 127.0.0.1 80",
@@ -71,12 +72,10 @@ layer(backend, { timeout: "120 seconds", excludeTestServices: true })((it) => {
           ])
 
           assert.isNull(running.withoutNetwork)
-          assert.deepStrictEqual(lines.slice(0, 2), reached)
-          for (const [index, address] of refused.entries()) {
-            assert.include(refusals, lines[2 + index], address)
-          }
-          assert.deepStrictEqual(lines.slice(8, 12), [
-            "No route to host",
+          assert.deepStrictEqual(lines.slice(0, 8), [...reached, ...refused.map(() => noRoute)])
+          assert.deepStrictEqual(lines.slice(8, 13), [
+            published,
+            noRoute,
             "Connection refused",
             "Connection refused",
             "nameserver 192.0.0.53"

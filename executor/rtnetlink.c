@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "../die.h"
+#include "die.h"
 
 /* As pasta has it: no wire of copper is on the way, and a packet costs the same whatever its length. */
 enum { MTU = 65520 };
