@@ -145,12 +145,16 @@ export class BuildRepository extends Context.Service<
           const open = yield* sql`
             select id from build, ${unsynced} where id = ${build} and ended_at is null for update of build`
           if (open.length === 0) return "superseded" as const
-          yield* sql`update attempt set ended_at = now(), outcome = 'lost' where build = ${build} and ended_at is null`
+          // It may be there: a connection can be lost between a commit and the word of it.
+          yield* sql`
+            update attempt set ended_at = now(), outcome = 'lost'
+            where build = ${build} and id <> ${attempt.id} and ended_at is null`
           yield* sql`
             insert into attempt (id, build, ordinal, sandbox, epoch, versions, cores, memory_bytes)
             select ${attempt.id}::uuid, ${build}::uuid, 1 + count(*), ${attempt.sandbox}, ${attempt.epoch},
               ${JSON.stringify(attempt.versions)}::text::jsonb, ${attempt.cores}, ${attempt.memoryBytes}::bigint
-            from attempt where build = ${build}`
+            from attempt where build = ${build}
+            on conflict (id) do nothing`
           yield* sql`
             update build set state = 'building', current_attempt = ${attempt.id}, started_at = coalesce(started_at, now())
             where id = ${build}`
