@@ -26,9 +26,9 @@ const newBuild = Effect.gen(function* () {
   return { id, account }
 })
 
-const newAttempt = Effect.fnUntraced(function* (build: string) {
+const newAttempt = Effect.fnUntraced(function* (build: string, named?: AttemptId) {
   const builds = yield* BuildRepository
-  const id = Id.make(yield* uuid)
+  const id = named ?? Id.make(yield* uuid)
   const written = yield* builds.beginAttempt(build, {
     id,
     sandbox: "process",
@@ -110,6 +110,22 @@ layer(Repositories)("BuildRepository", (it) => {
         listed.map(({ id }) => id),
         [second.id, first.id]
       )
+    })
+  )
+
+  it.effect("takes an attempt that is begun twice for one, as the first word of it may have been lost", () =>
+    Effect.gen(function* () {
+      const builds = yield* BuildRepository
+      const { id } = yield* newBuild
+      const attempt = yield* newAttempt(id)
+
+      assert.strictEqual((yield* newAttempt(id, attempt.id)).written, "written")
+
+      assert.deepStrictEqual(
+        (yield* record(id)).attempts.map(({ outcome }) => outcome),
+        [null]
+      )
+      assert.strictEqual(yield* builds.endAttempt(attempt.id, end("succeeded")), "written")
     })
   )
 
