@@ -8,6 +8,7 @@ import { NodeRuntime } from "@effect/platform-node"
 import { Cause, Effect, Exit, Layer, Logger, Option, References, Result } from "effect"
 import { SecureRandom } from "effect/crypto"
 import * as path from "node:path"
+import * as Hosts from "./actors/builder/Hosts.ts"
 import * as LocalBuilders from "./actors/builder/LocalBuilders.ts"
 import { Builds } from "./actors/build/Builds.ts"
 import { Scheduler } from "./actors/scheduler/Scheduler.ts"
@@ -33,6 +34,7 @@ import { AccountRepository } from "./storage/AccountRepository.ts"
 import * as FileBlobStore from "./storage/blob/FileBlobStore.ts"
 import { BuildRepository } from "./storage/BuildRepository.ts"
 import * as Database from "./storage/Database.ts"
+import { HostRepository } from "./storage/HostRepository.ts"
 import { LogStore } from "./storage/LogStore.ts"
 import { NarStore } from "./storage/NarStore.ts"
 import { Postgres } from "./storage/Postgres.ts"
@@ -42,6 +44,7 @@ import { StorageError } from "./storage/StorageError.ts"
 import { TreeCache } from "./storage/TreeCache.ts"
 import { ViewRepository } from "./storage/ViewRepository.ts"
 import * as Export from "./telemetry/Export.ts"
+import * as LogFormat from "./telemetry/LogFormat.ts"
 
 /** Unpacked inputs that no build uses at the moment. Losing them costs time and nothing else. */
 const treeBudgetBytes = 20 * 2 ** 30
@@ -53,6 +56,7 @@ const storage = ({ dataDir }: Config) => {
   const tables = Layer.mergeAll(
     AccountRepository.layer,
     BuildRepository.layer,
+    HostRepository.layer,
     ReadLogRepository.layer,
     RealisationRepository.layer,
     ViewRepository.layer
@@ -133,10 +137,8 @@ const actors = ({ cores, memoryBytes }: Config) =>
   Layer.unwrap(
     Effect.map(Sandbox, (sandbox) => {
       const host = LocalBuilders.localHost(sandbox, { cores, memoryBytes, features })
-      return Builds.layer.pipe(
-        Layer.provideMerge(Scheduler.layer([host])),
-        Layer.provideMerge(LocalBuilders.layer(host))
-      )
+      const hosts = Layer.unwrap(Effect.map(LocalBuilders.make(host), (builders) => Hosts.layer([builders])))
+      return Builds.layer.pipe(Layer.provideMerge(hosts), Layer.provideMerge(Scheduler.layer([host])))
     })
   )
 
@@ -213,7 +215,7 @@ const main = Effect.gen(function* () {
         })
   ),
   Effect.provide(Export.layer),
-  Effect.provide(Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)])),
+  Effect.provide(Logger.layer([LogFormat.console])),
   Effect.provideService(References.MinimumLogLevel, "Info")
 )
 

@@ -8,7 +8,8 @@
  *
  * A setting that cannot be understood is told in the log and costs the telemetry, not the service.
  */
-import { Config, ConfigProvider, Effect, Layer, References } from "effect"
+import { Config, ConfigProvider, Context, Effect, Layer, Logger, References } from "effect"
+import * as LogFormat from "./LogFormat.ts"
 import { Exporting } from "./Tracing.ts"
 
 const endpoints = ["", "TRACES_", "METRICS_", "LOGS_"].map((signal) => `OTEL_EXPORTER_OTLP_${signal}ENDPOINT`)
@@ -42,7 +43,7 @@ const asked = Effect.gen(function* () {
   }
 })
 
-/** Spans are made in builds alone, where `Tracing` turns them on again. */
+/** Spans are made in builds and requests for them alone, where `Tracing` turns them on again. */
 const untraced = Layer.succeed(References.TracerEnabled, false)
 
 const exporters = (protocol: "http/protobuf" | "http/json") =>
@@ -50,9 +51,20 @@ const exporters = (protocol: "http/protobuf" | "http/json") =>
     Effect.gen(function* () {
       // Only now: who sends nothing does not wait for it to load either.
       const FetchHttpClient = yield* Effect.promise(() => import("effect/http/FetchHttpClient"))
-      const Otlp = yield* Effect.promise(() => import("effect/observability/Otlp"))
+      const OtlpLogger = yield* Effect.promise(() => import("effect/observability/OtlpLogger"))
+      const OtlpMetrics = yield* Effect.promise(() => import("effect/observability/OtlpMetrics"))
       const OtlpSerialization = yield* Effect.promise(() => import("effect/observability/OtlpSerialization"))
-      return Otlp.layerFromConfig().pipe(
+      const OtlpTracer = yield* Effect.promise(() => import("effect/observability/OtlpTracer"))
+      // Alone first, so that it can be told which logger it is.
+      const logger = OtlpLogger.layerFromConfig().pipe(
+        Layer.provideMerge(Layer.succeed(Logger.CurrentLoggers, new Set<never>())),
+        Layer.flatMap((context) =>
+          Logger.layer([...Context.get(context, Logger.CurrentLoggers)].map(LogFormat.apart), {
+            mergeWithExisting: true
+          })
+        )
+      )
+      return Layer.mergeAll(logger, OtlpMetrics.layerFromConfig(), OtlpTracer.layerFromConfig()).pipe(
         Layer.provide(protocol === "http/json" ? OtlpSerialization.layerJson : OtlpSerialization.layerProtobuf),
         Layer.provide(FetchHttpClient.layer),
         Layer.merge(Layer.succeed(Exporting, true))

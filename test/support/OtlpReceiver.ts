@@ -16,10 +16,13 @@ export interface Span {
   readonly startNanos: bigint
   readonly endNanos: bigint
   readonly attributes: Readonly<Record<string, string>>
+  /** Ids of the spans that it points to. */
+  readonly links: ReadonlyArray<{ readonly traceId: string; readonly spanId: string }>
 }
 
 export interface LogRecord {
   readonly traceId: string
+  readonly attributes: Readonly<Record<string, string>>
   readonly body: string
 }
 
@@ -171,7 +174,10 @@ const spansOf = (root: Message): Array<Span> =>
         name: span.text(5, "name"),
         startNanos: span.number(7, "startTimeUnixNano"),
         endNanos: span.number(8, "endTimeUnixNano"),
-        attributes: attributesOf(span, 9)
+        attributes: attributesOf(span, 9),
+        links: span
+          .messages(13, "links")
+          .map((link) => ({ traceId: link.hex(1, "traceId"), spanId: link.hex(2, "spanId") }))
       }))
   })
 
@@ -182,6 +188,7 @@ const logsOf = (root: Message): Array<LogRecord> =>
     .flatMap((scope) => scope.messages(2, "logRecords"))
     .map((record) => ({
       traceId: record.hex(9, "traceId"),
+      attributes: attributesOf(record, 6),
       body: record.messages(5, "body")[0]?.text(1, "stringValue") ?? ""
     }))
 

@@ -20,7 +20,7 @@ const building = Effect.gen(function* () {
     yield* Effect.fail("lost").pipe(Tracing.stage("prepare", "one"), Effect.ignore)
     yield* Effect.void.pipe(Tracing.stage("queue", null))
     yield* Effect.void.pipe(Tracing.stage("prepare", "two"))
-    yield* Effect.log("the builder runs").pipe(Effect.withSpan("a query"), Tracing.stage("run", "two"))
+    yield* Effect.log("the builder runs", { cores: 2 }).pipe(Effect.withSpan("a query"), Tracing.stage("run", "two"))
     yield* Effect.void.pipe(Tracing.stage("import", "two"))
   }).pipe(trace.within)
   yield* trace.end("succeeded", 2)
@@ -87,8 +87,10 @@ describe("telemetry", () => {
         assert.deepStrictEqual([...new Set(spans.map(({ traceId }) => traceId))], [root.traceId])
         assert(spans.every(({ endNanos, startNanos }) => startNanos >= root.startNanos && endNanos <= root.endNanos))
         assert.deepStrictEqual(
-          logs.filter(({ body }) => body === "the builder runs").map(({ traceId }) => traceId),
-          [root.traceId]
+          logs
+            .filter(({ body }) => body === "the builder runs")
+            .map(({ attributes, traceId }) => [traceId, attributes["cores"], attributes[Attributes.traceId]]),
+          [[root.traceId, "2", root.traceId]]
         )
         assert(metrics.has("drover.build.duration") && metrics.has("drover.build.stage.duration"))
         assert.deepStrictEqual([...new Set(requests.map(({ contentType }) => contentType))], [contentType])
