@@ -132,6 +132,17 @@ function settingsOf(values: ReadonlyMap<string, boolean | number | null>): Setti
   ) as Settings
 }
 
+/** What was kept of some, as JSON reads it. What is missing, or is none any more, is as for a client that says nothing. */
+export const restore = (kept: { readonly [name: string]: unknown }): Settings => {
+  const values = new Map<string, boolean | number | null>()
+  for (const [name, { otherwise }] of all) {
+    const value = kept[name]
+    if (typeof value === "boolean" && typeof otherwise === "boolean") values.set(name, value)
+    if (typeof value === "number" && Number.isInteger(value) && typeof otherwise !== "boolean") values.set(name, value)
+  }
+  return settingsOf(values)
+}
+
 /** The documentation's table: what each is for, what it may be, and what holds without it. */
 export const documentation = (): string =>
   ["| Variable | May be | Otherwise | |", "|---|---|---|---|"]

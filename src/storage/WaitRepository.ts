@@ -1,0 +1,137 @@
+/**
+ * Who waits for which build, kept for the server that comes after this one.
+ *
+ * A wait begins when its build is known and ends with it, or when its client leaves. One that is still there when a
+ * server starts belongs to somebody who was cut off, and who may come back; from it the build can be asked for again
+ * just as its client asked. The database guarantees that a wait is of a build with an order, and of an account.
+ *
+ * None of it is synced by itself: what a crash of the machine takes is a wait of its last moment, and whoever comes
+ * back then asks anew.
+ */
+import { Context, Effect, Layer, Result, Schema } from "effect"
+import { SqlClient, SqlSchema } from "effect/sql"
+import { Account } from "../domain/Account.ts"
+import { BuildId } from "../domain/BuildId.ts"
+import { Limits } from "../domain/Limits.ts"
+import { restore, type Settings } from "../domain/Settings.ts"
+import type { BasicDerivation } from "../protocol/nix/Derivation.ts"
+import { StorePath } from "../protocol/nix/StorePath.ts"
+import * as Codec from "../protocol/wire/Codec.ts"
+import * as Wire from "../protocol/worker/Derivation.ts"
+import { fromSql, type StorageError } from "./StorageError.ts"
+
+/** What a client waits for, and by which rules of its own. */
+export interface Wait {
+  /** A UUIDv7. */
+  readonly id: string
+  readonly build: string
+  readonly account: Account
+  readonly derivation: BasicDerivation
+  readonly limits: Limits
+  readonly settings: Settings
+}
+
+/** A wait whose server is gone. */
+export interface Owed extends Wait {
+  readonly identity: BuildId
+  readonly derivationPath: StorePath
+  /** Milliseconds since the epoch; null if its client was there to the end, infinite if it asked not to be needed. */
+  readonly keptUntil: number | null
+}
+
+const Row = Schema.Struct({
+  id: Schema.String,
+  build: Schema.String,
+  account: Account,
+  identity: BuildId,
+  derivationPath: StorePath,
+  derivation: Schema.Uint8Array,
+  limits: Limits,
+  settings: Schema.Record(Schema.String, Schema.Unknown),
+  keptUntil: Schema.NullOr(Schema.Number)
+})
+
+/** The layout is the same in all versions of the protocol. */
+const version = 0
+
+export class WaitRepository extends Context.Service<
+  WaitRepository,
+  {
+    /** Beginning one twice changes nothing. */
+    readonly begin: (wait: Wait) => Effect.Effect<void, StorageError>
+    /** Its client is gone, and is waited for until then: milliseconds since the epoch, or infinity. */
+    readonly keep: (wait: string, until: number) => Effect.Effect<void, StorageError>
+    readonly end: (wait: string) => Effect.Effect<void, StorageError>
+    /** Those of builds that have not ended, oldest first. */
+    readonly owed: Effect.Effect<ReadonlyArray<Owed>, StorageError>
+  }
+>()("drover/storage/WaitRepository") {
+  static readonly layer = Layer.effect(
+    WaitRepository,
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const unsynced = sql`(select set_config('synchronous_commit', 'off', true)) as unsynced`
+
+      const begin = Effect.fn("WaitRepository.begin")(
+        // Where the build is gone already, which then has ended, there is nothing to wait for.
+        ({ account, build, derivation, id, limits, settings }: Wait) => sql`
+          with ordered as (
+            insert into build_order (build, derivation)
+            select id, ${Codec.encode(Wire.BasicDerivation, derivation, version)}::bytea
+            from build, ${unsynced} where id = ${build}::uuid and ended_at is null
+            on conflict do nothing
+          )
+          insert into build_wait (id, build, account, limits, settings)
+          select ${id}::uuid, id, ${account.id}::uuid, ${JSON.stringify(limits)}::text::jsonb,
+            ${JSON.stringify(settings)}::text::jsonb
+          from build where id = ${build}::uuid and ended_at is null
+          on conflict do nothing`,
+        Effect.asVoid,
+        Effect.catchTag("SqlError", fromSql("recording who waits for a build").SqlError)
+      )
+
+      const keep = Effect.fn("WaitRepository.keep")(
+        (wait: string, until: number) => sql`
+          update build_wait set kept_until = ${
+            until === Infinity ? sql`'infinity'` : sql`to_timestamp(${until}::float8 / 1000)`
+          } from ${unsynced} where id = ${wait}::uuid`,
+        Effect.asVoid,
+        Effect.catchTag("SqlError", fromSql("keeping a build for its client").SqlError)
+      )
+
+      const end = Effect.fn("WaitRepository.end")(
+        (wait: string) => sql`delete from build_wait using ${unsynced} where id = ${wait}::uuid`,
+        Effect.asVoid,
+        Effect.catchTag("SqlError", fromSql("ending a wait").SqlError)
+      )
+
+      const select = SqlSchema.findAll({
+        Request: Schema.Void,
+        Result: Row,
+        execute: () => sql`
+          select build_wait.id::text, build.id::text as build, encode(identity, 'hex') as identity,
+            build.derivation as "derivationPath", build_order.derivation, limits, settings,
+            extract(epoch from kept_until)::float8 * 1000 as "keptUntil",
+            json_build_object('id', account.id, 'name', account.name, 'view', account.view) as account
+          from build_wait
+            join build_order using (build) join build on build.id = build_wait.build
+            join account on account.id = build_wait.account
+          where ended_at is null order by build_wait.id`
+      })
+      const owed = select().pipe(
+        Effect.map((rows) =>
+          rows.map(({ derivation, settings, ...row }): Owed => ({
+            ...row,
+            settings: restore(settings),
+            // What this floor wrote and cannot read is a bug.
+            derivation: Result.getOrThrow(Codec.decode(Wire.BasicDerivation, derivation, version))
+          }))
+        ),
+        Effect.catchTags(fromSql("finding who is owed a build")),
+        Effect.withSpan("WaitRepository.owed")
+      )
+
+      return { begin, keep, end, owed }
+    })
+  )
+}
