@@ -12,6 +12,7 @@ import { Cause, Deferred, type Duration, Effect, Exit, FiberSet, Queue, Result, 
 import * as crypto from "node:crypto"
 import type { Channel } from "../actors/session/Channel.ts"
 import type { Account } from "../domain/Account.ts"
+import type { Departure } from "../domain/Departure.ts"
 import { Authentication, fingerprint, isEd25519, isSignedBy } from "./Authentication.ts"
 import { type Command, type CommandRefused, refusedStatus } from "./Command.ts"
 import type { SessionChannel } from "./SessionChannel.ts"
@@ -20,7 +21,7 @@ import type { SessionChannel } from "./SessionChannel.ts"
 export type End =
   /** The peer has closed it, or its socket has failed. */
   | "left"
-  /** The peer has not answered keep-alives: it may come back. */
+  /** The peer has not answered keep-alives, or the network has lost it: it may come back. */
   | "silent"
   /** The peer has broken the rules of SSH. */
   | "broken"
@@ -85,6 +86,8 @@ export interface Connection {
   ) => Effect.Effect<End, never, Authentication | Exclude<R, Scope.Scope>>
 }
 
+const departureOf = (reason: End): Departure => (reason === "silent" ? "silent" : "left")
+
 /** How long a peer has for hearing why it is sent away. */
 const lingerTime: Duration.Input = "1 second"
 
@@ -97,7 +100,7 @@ export const make = Effect.fnUntraced(function* (wire: Wire, limits: ConnectionL
 
   const end = (reason: End) => {
     if (!Deferred.doneUnsafe(ended, Effect.succeed(reason))) return
-    for (const channel of channels) channel.lose(`the connection has ended: ${reason}`)
+    for (const channel of channels) channel.lose(`the connection has ended: ${reason}`, departureOf(reason))
   }
 
   /** Until a key is accepted and its possession proven, or there have been too many attempts. */

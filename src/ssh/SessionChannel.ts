@@ -13,6 +13,7 @@
  */
 import { Deferred, Effect } from "effect"
 import type { Account } from "../domain/Account.ts"
+import type { Departure } from "../domain/Departure.ts"
 import { type Channel, ChannelClosed } from "../actors/session/Channel.ts"
 
 /** What is used of ssh2's channel: partly left out of its types, all of it in its pinned version. */
@@ -44,8 +45,8 @@ export interface Transport {
 export interface SessionChannel extends Channel {
   /** Something that a write may wait for has changed: the socket has drained, keys are exchanged. */
   readonly wake: () => void
-  /** The peer has closed the channel, or the connection is gone. */
-  readonly lose: (detail: string) => void
+  /** The peer has closed the channel, or the connection is gone, by leaving unless it is said to be otherwise. */
+  readonly lose: (detail: string, departure?: Departure) => void
   /** Resolves when it is lost. */
   readonly lost: Effect.Effect<void>
   /** Says how it went, and that nothing more comes. */
@@ -82,6 +83,7 @@ export const make = (
   const gone = Deferred.makeUnsafe<void>()
   const waiting = new Set<() => void>()
   let lost: string | undefined
+  let departure: Departure | null = null
   let changes = 0
 
   const wake = () => {
@@ -148,11 +150,14 @@ export const make = (
     write: (bytes) => writeTo(raw, bytes),
     writeError: (bytes) => writeTo(raw.stderr, bytes),
     closed: Deferred.await(closed),
+    // Its last word, and nobody reads any more: it is as good as gone.
+    departure: () => departure ?? (Deferred.isDoneUnsafe(closed) ? "left" : null),
     wake,
     lost: Deferred.await(gone),
-    lose: (detail) => {
+    lose: (detail, how = "left") => {
       if (lost !== undefined) return
       lost = detail
+      departure = how
       inbox.clear()
       Deferred.doneUnsafe(gone, Effect.void)
       Deferred.doneUnsafe(closed, Effect.void)

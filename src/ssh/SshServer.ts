@@ -62,6 +62,9 @@ const exchanges: ssh2.KexAlgorithm[] = ["curve25519-sha256", "curve25519-sha256@
 /** Known only to an ssh2 that was patched for it, and newer than its types. */
 const postQuantum = "mlkem768x25519-sha256" as ssh2.KexAlgorithm
 
+/** What the system says of a peer that it has heard nothing of: the network is gone, not the one behind it. */
+const silences = new Set(["ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH", "EHOSTDOWN", "ENETDOWN"])
+
 /** A peer that does not take its answers is not asked for more questions while this much waits for it. */
 const unsentMax = 16 * 1024 * 1024
 
@@ -87,6 +90,10 @@ const make = Effect.fnUntraced(function* <R>(
     const wire = wireOf(socket)
     const connection = yield* Connection.make(wire, limits)
     socket.on("drain", connection.wake)
+    // Ahead of ssh2, for which every error of the socket is the peer's leaving.
+    socket.on("error", (error: NodeJS.ErrnoException) => {
+      if (silences.has(error.code ?? "")) connection.end("silent")
+    })
     socket.once("close", () => {
       handshaking.delete(peer)
       connection.end("left")

@@ -7,6 +7,7 @@
 import { Bytes, Deferred, Effect, Latch } from "effect"
 import { type Channel, ChannelClosed } from "../../src/actors/session/Channel.ts"
 import type { Account } from "../../src/domain/Account.ts"
+import type { Departure } from "../../src/domain/Departure.ts"
 import * as Source from "../../src/protocol/wire/Source.ts"
 
 export interface Client {
@@ -17,6 +18,8 @@ export interface Client {
   readonly end: Effect.Effect<void>
   /** The client is gone. */
   readonly close: Effect.Effect<void>
+  /** Nothing is heard of the client any more. */
+  readonly fallSilent: Effect.Effect<void>
   /** What has come on stderr so far. */
   readonly errors: () => string
   /** All that has come and was not read. */
@@ -107,6 +110,12 @@ export const make = (
   const [toServer, toClient] = [new Pipe(window), new Pipe(window)]
   const errors: Array<Uint8Array> = []
   const closed = Deferred.makeUnsafe<void>()
+  let departure: Departure | null = null
+  const close = () => {
+    toServer.close()
+    toClient.close()
+    Deferred.doneUnsafe(closed, Effect.void)
+  }
   toServer.onDrained = () => Deferred.doneUnsafe(closed, Effect.void)
   return {
     channel: {
@@ -115,16 +124,17 @@ export const make = (
       input: toServer.source,
       write: toClient.write,
       writeError: (bytes) => Effect.sync(() => void errors.push(bytes.slice())),
-      closed: Deferred.await(closed)
+      closed: Deferred.await(closed),
+      departure: () => departure ?? (Deferred.isDoneUnsafe(closed) ? "left" : null)
     },
     client: {
       input: toClient.source,
       send: toServer.write,
       end: Effect.sync(toServer.end),
-      close: Effect.sync(() => {
-        toServer.close()
-        toClient.close()
-        Deferred.doneUnsafe(closed, Effect.void)
+      close: Effect.sync(close),
+      fallSilent: Effect.sync(() => {
+        departure = "silent"
+        close()
       }),
       errors: () => new TextDecoder().decode(Bytes.concat(errors)),
       rest: Effect.suspend(() => Source.take(toClient.source, toClient.unread)).pipe(

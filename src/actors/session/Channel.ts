@@ -5,6 +5,7 @@
  */
 import { type Effect, Schema } from "effect"
 import type { Account } from "../../domain/Account.ts"
+import type { Departure } from "../../domain/Departure.ts"
 import type { Source } from "../../protocol/wire/Source.ts"
 
 /** The peer is gone: nothing more can be read from it or told to it. */
@@ -22,4 +23,6 @@ export interface Channel {
   readonly writeError: (bytes: Uint8Array) => Effect.Effect<void, ChannelClosed>
   /** Resolves when the peer has closed the channel or its EOF has come while nobody reads: nobody waits any more. */
   readonly closed: Effect.Effect<void>
+  /** How the peer is gone; null while it is there, also when it is we who end. */
+  readonly departure: () => Departure | null
 }
