@@ -53,9 +53,15 @@ export interface Import<E> {
   readonly closure: ReadonlyArray<OutputCheck.Judged>
   /** One output as a NAR; one at a time. */
   readonly read: (name: string) => Effect.Effect<Source<E>, E>
-  /** Bytes of one output; more is refused. */
+  /** Bytes of all outputs together, where it is not the usual; more is refused. */
   readonly sizeMax?: number
 }
+
+/**
+ * Bytes of all outputs of a build, as much as its scratch disk has room for. A file with holes takes none there and is
+ * written out in full here: without a bound, a builder fills the store with one call.
+ */
+export const outputBytesMax = 64 * 2 ** 30
 
 type Fixed = Extract<Output, { readonly _tag: "Fixed" }>
 type Addressed = Extract<Output, { readonly _tag: "Floating" | "Impure" }>
@@ -84,6 +90,7 @@ export const importOutputs = Effect.fn("OutputImport.importOutputs")(function* <
   for (const path of [...closure, ...planned].map(({ path }) => path)) byHashPart.set(Store.hashPart(path), path)
 
   const read: Array<Read> = []
+  let sizeLeft = job.sizeMax ?? outputBytesMax
   for (const [index, [name, form]] of derivation.outputs.entries()) {
     const builtAt = planned[index]?.path
     if (builtAt === undefined) return yield* Effect.die(new Error(`output ${name} was not planned for`))
@@ -91,8 +98,9 @@ export const importOutputs = Effect.fn("OutputImport.importOutputs")(function* <
     const nar = yield* receive(source, {
       candidates: byHashPart.keys(),
       ...digestFor(form, builtAt),
-      ...(job.sizeMax === undefined ? {} : { sizeMax: job.sizeMax })
+      sizeMax: sizeLeft
     })
+    sizeLeft -= nar.narSize
     const beyond = yield* source.peek
     if (beyond.length > 0)
       return yield* refuse(`output '${name}' cannot be taken: expected the end of a NAR, found more`)

@@ -37,7 +37,11 @@ export class NarVerifier {
     this.#reader = new Reader({
       directory: (name) => lister.directory(name),
       directoryEnd: () => lister.directoryEnd(),
-      file: (name, head: FileHead) => lister.file(name, head),
+      file: (name, head: FileHead) => {
+        // Before a byte of it is taken: what has holes in it is as large as anybody cares to say.
+        this.#bound(head.narOffset + head.size)
+        lister.file(name, head)
+      },
       symlink: (name, target) => lister.symlink(name, target),
       // Of anything but a single file the result is not asked for, so what goes in does not matter.
       contents: (bytes) => flat?.push(bytes)
@@ -57,14 +61,18 @@ export class NarVerifier {
   push(chunk: Uint8Array): number {
     if (chunk.length === 0) this.#reader.end()
     const used = this.#reader.push(chunk)
-    if (this.size > this.#sizeMax) {
-      throw new WireError({ expected: `a NAR of at most ${this.#sizeMax} bytes`, found: "a larger one" })
-    }
+    this.#bound(this.size)
     const bytes = used === chunk.length ? chunk : chunk.subarray(0, used)
     this.#hash.update(bytes)
     this.#scanner?.push(bytes)
     if (!this.#isFlat) this.#digest?.push(bytes)
     return used
+  }
+
+  #bound(size: number): void {
+    if (size > this.#sizeMax) {
+      throw new WireError({ expected: `a NAR of at most ${this.#sizeMax} bytes`, found: "a larger one" })
+    }
   }
 
   /** To be called once, when it is done. */

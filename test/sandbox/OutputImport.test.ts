@@ -60,7 +60,8 @@ const floating: Output = { _tag: "Floating", method: "nar", algorithm: "sha256" 
 /** Imports outputs whose NARs follow from where they were built, in chunks that cut hash parts. */
 const take = Effect.fnUntraced(function* (
   derivation: BasicDerivation,
-  nars: (builtAt: (name: string) => string) => Record<string, Uint8Array>
+  nars: (builtAt: (name: string) => string) => Record<string, Uint8Array>,
+  sizeMax?: number
 ) {
   const planned = OutputPlan.of(derivationPath, derivation)
   if (planned instanceof WireError) return yield* Effect.die(planned)
@@ -70,7 +71,8 @@ const take = Effect.fnUntraced(function* (
     derivation,
     planned,
     closure,
-    read: (name) => Effect.succeed(Source.fromChunks(cut(contents[name]!, 33)))
+    read: (name) => Effect.succeed(Source.fromChunks(cut(contents[name]!, 33))),
+    ...(sizeMax === undefined ? {} : { sizeMax })
   })
 }, Effect.scoped)
 const refused = (effect: ReturnType<typeof take>) => Effect.map(Effect.flip(effect), ({ message }) => message)
@@ -214,6 +216,20 @@ layer(Outputs)("importing outputs", (it) => {
       assert.notStrictEqual(text(out.path), builtAt)
       assert.deepStrictEqual(out.references, Store.sorted([dev.path, out.path]))
       assert.strictEqual(out.nar.narHash, Hash.digestSha256(contents(text(out.path), text(dev.path))))
+    })
+  )
+
+  it.effect("refuses outputs that are too large together, each of which is not", () =>
+    Effect.gen(function* () {
+      const outputs = derive([
+        ["dev", { _tag: "InputAddressed", path: path("3", "tool-dev") }],
+        ["out", { _tag: "InputAddressed", path: path("2", "tool") }]
+      ])
+      const nar = narOf("x".repeat(1000))
+      const both = () => ({ dev: nar, out: nar })
+
+      assert.lengthOf(yield* take(outputs, both, 2 * nar.length), 2)
+      assert.match(yield* refused(take(outputs, both, 2 * nar.length - 1)), /expected a NAR of at most \d+ bytes/)
     })
   )
 

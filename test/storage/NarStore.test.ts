@@ -158,13 +158,19 @@ layer(Nars)("NarStore", (it) => {
   for (const [what, bytes, options] of [
     ["what is no NAR", Buffer.alloc(64, "no NAR"), {}],
     ["a NAR that ends too soon", large.subarray(0, 2_000_000), {}],
-    ["a NAR that is larger than it may be", large, { sizeMax: large.length - 1 }]
+    ["a NAR that is larger than it may be", large, { sizeMax: large.length - 1 }],
+    [
+      "a NAR that says of a file that it is too large, before it comes",
+      narOf("x".repeat(5000)).subarray(0, 200),
+      { sizeMax: 1000 }
+    ]
   ] as const) {
     it.effect(`refuses ${what}, and keeps nothing of it`, () =>
       Effect.gen(function* () {
         const error = yield* Effect.flip(Effect.scoped(receive(bytes, options)))
 
         assert.strictEqual(error._tag, "WireError")
+        if ("sizeMax" in options) assert.match(error.message, /expected a NAR of at most/)
         assert.deepStrictEqual(files("nars/tmp"), [])
       })
     )
