@@ -166,7 +166,7 @@ export const spawn = Effect.fnUntraced(function* (
     const attempt = attemptOf(lent.id)
     attempts = ordinal
     usage = noUsage
-    const { backend, versions } = builders.kindOf(order.derivation.system)
+    const { backend, versions } = builders.kindOf(order.derivation.system, lent.host)
     yield* recorded(
       records.beginAttempt(order.id, {
         id: attempt,
@@ -319,7 +319,13 @@ const conclusion = (end: End) => {
         state: "succeeded" as const,
         status: "Built",
         message: "",
-        outputs: end.outputs.map(({ info, name }) => ({ name, path: info.path, narHash: info.narHash }))
+        outputs: end.outputs.map(({ info: { contentAddress, narHash, path, references }, name }) => ({
+          name,
+          path,
+          narHash,
+          references,
+          contentAddress
+        }))
       }
     case "Failed":
       return { state: "failed" as const, status: end.failure.status, message: end.failure.message, outputs: [] }

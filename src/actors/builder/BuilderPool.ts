@@ -6,7 +6,7 @@
 import { Context, type Effect, Schema, type Scope } from "effect"
 import { type AttemptId, type Backend, Usage } from "../../domain/Attempt.ts"
 import { Failure } from "../../domain/Failure.ts"
-import type { Host } from "../../domain/Host.ts"
+import type { Host, HostId } from "../../domain/Host.ts"
 import type { Lease } from "../../domain/Lease.ts"
 import type { BasicDerivation } from "../../protocol/nix/Derivation.ts"
 import type { PathInfo } from "../../protocol/nix/PathInfo.ts"
@@ -75,8 +75,8 @@ export class BuilderPool extends Context.Service<
   BuilderPool,
   {
     readonly hosts: ReadonlyArray<Host>
-    /** What builds of a system run in. */
-    readonly kindOf: (system: string) => Kind
+    /** What builds of a system run in, on this host or, before it is known, on any. */
+    readonly kindOf: (system: string, host?: HostId) => Kind
     readonly epoch: number
     /** Runs the builder to its end, its log going to `log` as it comes. Closing the scope confirms that all is gone. */
     readonly run: (
