@@ -12,6 +12,7 @@ import { type AttemptId, Backend, Outcome, type Usage } from "../domain/Attempt.
 import type { BuildId } from "../domain/BuildId.ts"
 import type { Sha256 } from "../protocol/nix/Hash.ts"
 import { storeDir, type StorePath } from "../protocol/nix/StorePath.ts"
+import { remembering } from "./HistoryRepository.ts"
 import { fromSql, type StorageError } from "./StorageError.ts"
 
 export const BuildState = Schema.Literals(["queued", "building", "importing", "succeeded", "failed", "cancelled"])
@@ -53,6 +54,8 @@ export interface NewBuild {
   readonly name: string
   readonly system: string
   readonly account: AccountId
+  /** Why no finished build answers it; null where that was not asked. */
+  readonly notReused: string | null
 }
 
 export interface NewAttempt {
@@ -78,8 +81,17 @@ export interface BuildEnd {
   readonly status: string
   /** Empty on success. */
   readonly message: string
-  /** The hash tells which object of that path the build made. */
-  readonly outputs: ReadonlyArray<{ readonly name: string; readonly path: StorePath; readonly narHash: Sha256 }>
+  readonly outputs: ReadonlyArray<EndOutput>
+}
+
+/** What a build made: all that it takes to give it to a view. The hash tells which object of that path it is. */
+export interface EndOutput {
+  readonly name: string
+  readonly path: StorePath
+  readonly narHash: Sha256
+  readonly references: ReadonlyArray<StorePath>
+  /** Empty for what is not content-addressed. */
+  readonly contentAddress: string
 }
 
 export class BuildRepository extends Context.Service<
@@ -97,6 +109,8 @@ export class BuildRepository extends Context.Service<
     readonly beginAttempt: (build: string, attempt: NewAttempt) => Effect.Effect<Written, StorageError>
     readonly endAttempt: (attempt: AttemptId, end: AttemptEnd) => Effect.Effect<Written, StorageError>
     readonly finish: (build: string, end: BuildEnd) => Effect.Effect<Written, StorageError>
+    /** Which limit of a waiter's ended the last attempt of a build. */
+    readonly setLimit: (build: string, seconds: number) => Effect.Effect<void, StorageError>
     /** Newest first. */
     readonly list: (options: { readonly limit: number }) => Effect.Effect<ReadonlyArray<BuildRecord>, StorageError>
     readonly find: (build: string) => Effect.Effect<Option.Option<BuildRecord>, StorageError>
@@ -114,10 +128,12 @@ export class BuildRepository extends Context.Service<
       const unsynced = sql`(select set_config('synchronous_commit', 'off', true)) as unsynced`
 
       const create = Effect.fn("BuildRepository.create")(
-        ({ account, derivation, id, identity, name, system }: NewBuild) => sql`
+        ({ account, derivation, id, identity, name, notReused, system }: NewBuild) => sql`
           with made as (
-            insert into build (id, identity, derivation, name, system)
-            select ${id}::uuid, ${Buffer.from(identity, "hex")}::bytea, ${derivation}, ${name}, ${system} from ${unsynced}
+            insert into build (id, identity, derivation, name, system, not_reused)
+            select ${id}::uuid, ${Buffer.from(identity, "hex")}::bytea, ${derivation}, ${name}, ${system},
+              ${notReused}::text
+            from ${unsynced}
             returning id
           )
           insert into build_account (build, account) select id, ${account}::uuid from made`,
@@ -166,14 +182,19 @@ export class BuildRepository extends Context.Service<
 
       const endAttempt = Effect.fn("BuildRepository.endAttempt")(
         (attempt: AttemptId, { detail, logBytes, outcome, usage }: AttemptEnd) => sql`
-          update attempt set ended_at = now(), outcome = ${outcome}, detail = ${detail},
-            cpu_user_microseconds = ${usage.cpuUserMicroseconds}::bigint,
-            cpu_system_microseconds = ${usage.cpuSystemMicroseconds}::bigint,
-            memory_peak_bytes = ${usage.memoryPeakBytes}::bigint, log_bytes = ${logBytes}::bigint
-          from build, ${unsynced}
-          where attempt.id = ${attempt} and attempt.ended_at is null
-            and build.id = attempt.build and build.current_attempt = attempt.id and build.ended_at is null
-          returning attempt.id`,
+          with ended as (
+            update attempt set ended_at = now(), outcome = ${outcome}, detail = ${detail},
+              cpu_user_microseconds = ${usage.cpuUserMicroseconds}::bigint,
+              cpu_system_microseconds = ${usage.cpuSystemMicroseconds}::bigint,
+              memory_peak_bytes = ${usage.memoryPeakBytes}::bigint,
+              memory_held_bytes = ${usage.memoryHeldBytes}::bigint,
+              run_milliseconds = ${usage.runMilliseconds}::bigint, log_bytes = ${logBytes}::bigint
+            from build, ${unsynced}
+            where attempt.id = ${attempt} and attempt.ended_at is null
+              and build.id = attempt.build and build.current_attempt = attempt.id and build.ended_at is null
+            returning attempt.id, attempt.build, attempt.outcome
+          ), ${remembering(sql)}
+          select id from ended`,
         Effect.map(writtenIfAny),
         Effect.catchTag("SqlError", fromSql("recording the end of an attempt").SqlError)
       )
@@ -189,17 +210,29 @@ export class BuildRepository extends Context.Service<
             update attempt set ended_at = now(), outcome = 'cancelled' where build = ${build} and ended_at is null`
           if (outputs.length > 0) {
             yield* sql`
-              insert into build_output (build, name, path, nar_hash)
-              select ${build}::uuid, name, path, decode(nar_hash, 'hex') from unnest(
+              insert into build_output (build, name, path, nar_hash, reference_paths, ca)
+              select ${build}::uuid, name, path, decode(nar_hash, 'hex'),
+                array(select jsonb_array_elements_text(reference_paths::jsonb)), ca
+              from unnest(
                 ${outputs.map(({ name }) => name)}::text[],
                 ${outputs.map(({ path }) => path)}::text[],
-                ${outputs.map(({ narHash }) => narHash)}::text[]
-              ) as output(name, path, nar_hash)`
+                ${outputs.map(({ narHash }) => narHash)}::text[],
+                ${outputs.map(({ references }) => JSON.stringify(references))}::text[],
+                ${outputs.map(({ contentAddress }) => contentAddress)}::text[]
+              ) as output(name, path, nar_hash, reference_paths, ca)`
           }
           return "written" as const
         },
         sql.withTransaction,
         Effect.catchTag("SqlError", fromSql("recording the end of a build").SqlError)
+      )
+
+      const setLimit = Effect.fn("BuildRepository.setLimit")(
+        (build: string, seconds: number) => sql`
+          update attempt set limit_seconds = ${seconds}::integer from build, ${unsynced}
+          where build.id = ${build} and attempt.id = current_attempt and outcome in ('timed-out', 'silent')`,
+        Effect.asVoid,
+        Effect.catchTag("SqlError", fromSql("recording a limit").SqlError)
       )
 
       const records = (builds: Statement.Fragment) => sql`
@@ -248,7 +281,7 @@ export class BuildRepository extends Context.Service<
         Effect.withSpan("BuildRepository.interrupted")
       )
 
-      return { create, join, setState, beginAttempt, endAttempt, finish, list, find, interrupted }
+      return { create, join, setState, beginAttempt, endAttempt, finish, setLimit, list, find, interrupted }
     })
   )
 }

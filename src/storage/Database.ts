@@ -14,6 +14,7 @@ import readLog from "./migrations/0004_read_log.ts"
 import events from "./migrations/0005_events.ts"
 import reuse from "./migrations/0006_reuse.ts"
 import waits from "./migrations/0007_waits.ts"
+import history from "./migrations/0008_history.ts"
 import { Postgres } from "./Postgres.ts"
 import { DatabaseUnavailable, fromSql, StorageError } from "./StorageError.ts"
 
@@ -28,7 +29,8 @@ const migrations = {
   "0004_read_log": readLog,
   "0005_events": events,
   "0006_reuse": reuse,
-  "0007_waits": waits
+  "0007_waits": waits,
+  "0008_history": history
 }
 
 /** The driver's own bound of 16 MiB is less than the listing of the largest NAR there may be. */
