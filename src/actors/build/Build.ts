@@ -19,6 +19,7 @@ import type { BasicDerivation } from "../../protocol/nix/Derivation.ts"
 import type { PathInfo } from "../../protocol/nix/PathInfo.ts"
 import { print, type StorePath } from "../../protocol/nix/StorePath.ts"
 import { BuildRepository } from "../../storage/BuildRepository.ts"
+import { Journal } from "../../storage/Journal.ts"
 import { LogStore } from "../../storage/LogStore.ts"
 import type { StorageError } from "../../storage/StorageError.ts"
 import * as Tracing from "../../telemetry/Tracing.ts"
@@ -100,6 +101,7 @@ export const spawn = Effect.fnUntraced(function* (
   const builders = yield* BuilderPool
   const records = yield* BuildRepository
   const logs = yield* LogStore
+  const journal = yield* Journal
   const random = yield* SecureRandom.SecureRandom
   // Made here, so that it closes after whatever is said to the build when its own scope closes: an attempt whose sandbox
   // went first would be lost, and not cancelled.
@@ -139,6 +141,8 @@ export const spawn = Effect.fnUntraced(function* (
   let finished: Finished | null = null
   let outputs: ReadonlyArray<BuiltOutput> = []
   let attempts = 0
+  /** For which attempt the last builder spoke. */
+  let word: AttemptId | null = null
   let startedAt = 0
   let usage = noUsage
   let progress: Progress = { startedAt: null, heardAt: 0, logBytes: 0 }
@@ -187,17 +191,28 @@ export const spawn = Effect.fnUntraced(function* (
     return yield* Scope.provide(builders.run(assignment, append(log)), into).pipe(Effect.ensuring(log.end))
   })
 
+  const began = (attempt: AttemptId, { host }: Lease) => {
+    const { backend, isIsolating } = builders.kindOf(order.derivation.system, host)
+    return journal.append({ _tag: "AttemptStarted", attempt, build: order.id, backend, isIsolating })
+  }
+
   const endAttempt = Effect.fnUntraced(function* (of: LeaseId, outcome: Outcome, detail: string) {
     // Whatever runs is stopped before its end is recorded, but its lease is kept until it is gone for certain.
     yield* FiberHandle.clear(call)
     const { logBytes } = progress
     progress = { ...progress, startedAt: null }
+    yield* journal.append({ _tag: "AttemptEnded", attempt: attemptOf(of), build: order.id, outcome, word })
     yield* recorded(records.endAttempt(attemptOf(of), { outcome, detail, usage, logBytes }))
     yield* Tracing.attemptEnded(outcome)
   })
 
   const answer = Effect.fnUntraced(function* (end: End) {
     const endedAt = Math.floor((yield* Clock.currentTimeMillis) / 1000)
+    const { state } = conclusion(end)
+    const attempt = lease === null ? null : attemptOf(lease.id)
+    yield* journal.append({ _tag: "BuildEnded", build: order.id, state, attempt })
+    // Then what brings the end to the disk brings this there, too.
+    yield* journal.written
     yield* recorded(records.finish(order.id, conclusion(end)))
     yield* trace.end(outcomeOf(end), attempts)
     yield* SubscriptionRef.update(heard, ({ attempt }) => ({ attempt, ended: true }))
@@ -244,7 +259,8 @@ export const spawn = Effect.fnUntraced(function* (
         }),
       StartBuilder: ({ attempt, lease: id }) =>
         // The lifecycle starts a builder only on the lease that it was just given, and holds until it lets it go.
-        Effect.asVoid(
+        Effect.andThen(
+          began(attemptOf(id), lease!),
           begin(runBuilder(scope!, lease!, attempt), {
             onSuccess: (run) => {
               finished = run
@@ -261,7 +277,10 @@ export const spawn = Effect.fnUntraced(function* (
             begin(finished!.importOutputs.pipe(Tracing.stage("import", id)), {
               onSuccess: (built) => {
                 outputs = built
-                return self.tell(Message.cases.Imported.make({ lease: id }))
+                return Effect.andThen(
+                  journal.append({ _tag: "OutputsVerified", attempt: attemptOf(id), build: order.id }),
+                  self.tell(Message.cases.Imported.make({ lease: id }))
+                )
               },
               onFailure: (error) => lost(self, id, error)
             })
@@ -275,11 +294,20 @@ export const spawn = Effect.fnUntraced(function* (
       SayGone: () => Effect.andThen(leave, Deferred.succeed(gone, void 0))
     }).pipe(Effect.asVoid)
 
+  yield* journal.append({
+    _tag: "BuildQueued",
+    build: order.id,
+    identity: order.identity,
+    account: order.need.account
+  })
   const actor: Actor.Actor<State, Message> = yield* Actor.spawn({
     name: `build/${order.id}`,
     mailbox: 16,
     start: start(order.terms),
     table,
+    hear: (message) => {
+      word = "lease" in message && message._tag !== "Leased" ? attemptOf(message.lease) : null
+    },
     perform: (command, self) => trace.within(perform(command, self))
   })
   const ended = Effect.raceFirst(actor.ended, Effect.never)
