@@ -5,10 +5,9 @@
  * in this file. What an attempt holds, its lease and its sandbox, is in a scope of the attempt's own, so that it is
  * given back however the attempt ends, whatever has been said of it.
  *
- * Nobody is told of an end that has not been recorded. Recording is retried here and nowhere else; a build whose end
- * cannot be recorded has a defect, and those who wait for it are told of that.
+ * Nobody is told of an end that has not been recorded.
  */
-import { Clock, Deferred, Effect, Exit, FiberHandle, Result, Schedule, Scope, Stream, SubscriptionRef } from "effect"
+import { Clock, Deferred, Effect, Exit, FiberHandle, Result, Scope, Stream, SubscriptionRef } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { AttemptId, noUsage, type Outcome, type Usage } from "../../domain/Attempt.ts"
 import type { BuildId } from "../../domain/BuildId.ts"
@@ -21,7 +20,6 @@ import { print, type StorePath } from "../../protocol/nix/StorePath.ts"
 import { BuildRepository } from "../../storage/BuildRepository.ts"
 import { Journal } from "../../storage/Journal.ts"
 import { LogStore } from "../../storage/LogStore.ts"
-import type { StorageError } from "../../storage/StorageError.ts"
 import * as Tracing from "../../telemetry/Tracing.ts"
 import * as Actor from "../Actor.ts"
 import {
@@ -33,6 +31,7 @@ import {
 } from "../builder/BuilderPool.ts"
 import { Scheduler } from "../scheduler/Scheduler.ts"
 import { Command, Message, start, type State, table, type Terms } from "./BuildLifecycle.ts"
+import { recorded } from "./Recorded.ts"
 
 /** What is to be built, and what it asks for. */
 export interface Order {
@@ -71,6 +70,8 @@ export interface Progress {
 
 export interface Build {
   readonly id: string
+  /** As the first who asked for it calls it. */
+  readonly derivationPath: StorePath
   /** The attempts whose logs make up what a waiter hears, the one under way first; ends with the build. */
   readonly attempts: Stream.Stream<AttemptId>
   readonly progress: Effect.Effect<Progress>
@@ -80,13 +81,6 @@ export interface Build {
   /** Ends it, and returns when nothing of it is left. Does nothing to a build that has ended. */
   readonly cancel: (outcome: Outcome) => Effect.Effect<void>
 }
-
-/** The one owner of retries of what must be recorded: some ten seconds, then it is a defect. */
-const recorded = <A, R>(effect: Effect.Effect<A, StorageError, R>): Effect.Effect<A, never, R> =>
-  effect.pipe(
-    Effect.retry({ while: (error) => error.isRetryable, times: 8, schedule: Schedule.exponential("50 millis") }),
-    Effect.orDie
-  )
 
 const attemptOf = (lease: LeaseId): AttemptId => AttemptId.make(lease)
 
@@ -314,6 +308,7 @@ export const spawn = Effect.fnUntraced(function* (
 
   return {
     id: order.id,
+    derivationPath: order.derivationPath,
     attempts: SubscriptionRef.changes(heard).pipe(
       Stream.takeUntil(({ ended }) => ended),
       Stream.filterMap(({ attempt }) => (attempt === null ? Result.failVoid : Result.succeed(attempt))),
