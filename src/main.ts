@@ -34,6 +34,7 @@ import { AccountRepository } from "./storage/AccountRepository.ts"
 import * as FileBlobStore from "./storage/blob/FileBlobStore.ts"
 import { BuildRepository } from "./storage/BuildRepository.ts"
 import * as Database from "./storage/Database.ts"
+import { HistoryRepository } from "./storage/HistoryRepository.ts"
 import { HostRepository } from "./storage/HostRepository.ts"
 import { LogStore } from "./storage/LogStore.ts"
 import { NarStore } from "./storage/NarStore.ts"
@@ -56,6 +57,7 @@ const storage = ({ dataDir }: Config) => {
   const tables = Layer.mergeAll(
     AccountRepository.layer,
     BuildRepository.layer,
+    HistoryRepository.layer,
     HostRepository.layer,
     ReadLogRepository.layer,
     RealisationRepository.layer,

@@ -11,6 +11,7 @@ import type { BasicDerivation } from "../../../src/protocol/nix/Derivation.ts"
 import { StorePath } from "../../../src/protocol/nix/StorePath.ts"
 import { AccountRepository } from "../../../src/storage/AccountRepository.ts"
 import { BuildRepository } from "../../../src/storage/BuildRepository.ts"
+import { HistoryRepository } from "../../../src/storage/HistoryRepository.ts"
 import { LogStore } from "../../../src/storage/LogStore.ts"
 import { ViewRepository } from "../../../src/storage/ViewRepository.ts"
 import * as builders from "../../support/builders.ts"
@@ -20,6 +21,7 @@ import { freshAccount } from "../../support/store.ts"
 const Storage = Layer.mergeAll(
   AccountRepository.layer,
   BuildRepository.layer,
+  HistoryRepository.layer,
   ViewRepository.layer,
   Layer.unwrap(Effect.map(temporaryDirectory, LogStore.layer))
 ).pipe(Layer.provideMerge(TestDatabase), Layer.provideMerge(SecureRandom.layerWebCrypto))
