@@ -1,107 +1,260 @@
 /**
  * Who waits for what, and what is lent: the scheduler as a function of its books and one message.
  *
- * Reservation is strict: a lease is granted only out of what is free, and what it takes stays taken until it is
- * given back. Order is that of arrival among builds that compete for the same hosts: a build that has to wait for
- * room is not overtaken by a later one that any of its hosts could take, so a large build is never starved.
+ * Reservation is strict: a lease is granted only out of what is free of a host in service, and what it takes stays taken
+ * until it is given back. The order is `Line`'s: fair between accounts, then critical path, then age.
  *
- * Invariant: on each host, what is free and what its leases took add up to the host.
+ * When a host has room, the first in order that fits gets it. One that comes before it in the order and could take the
+ * host, but does not fit what is free, is *overtaken*. That is good for all but the overtaken one, so it has an end: from
+ * `overtakenSecondsMax` after it was asked for, a build that would be overtaken has a host *kept* for it instead, the one
+ * that lacks the fewest cores. Nothing more is lent of that host until what runs there has ended and left enough room; should
+ * another host have the room sooner, the build takes that. A host that is kept counts as lent to the account, so that
+ * nobody keeps more hosts free than it could be lent.
+ *
+ * Three things follow, and the tests hold them against a plain model:
+ *
+ * - Work is conserved: whatever waits, and has no host kept for it, fits no host that is in service and kept for nobody.
+ * - Order is kept: a lease goes to the first in order that fits the host, but for builds with a host kept for them.
+ * - No build starves. Of its own account only what came before, or within `Line`'s bound after it, goes before it. Other
+ *   accounts do so while they have a smaller share, or an equal one and have been served less; each lease raises both,
+ *   the second by no less than a second's worth. So it comes first in time, and once it is, it waits for at most
+ *   `overtakenSecondsMax` from when it was asked for, until something would overtake it, and then for what runs on one
+ *   host. Nobody's flood of small builds, however long it lasts, is part of that.
+ *
+ * A message takes O(s log n) for each lease that it grants, among n builds of s shapes; no message but the registration
+ * of a new make of host, and the loss of a host, looks at all of anything.
  */
+import { HashMap, Option } from "effect"
+import type { AccountId } from "../../domain/Account.ts"
 import type { Host, HostId } from "../../domain/Host.ts"
-import type { Need } from "../../domain/Need.ts"
 import { Lease, type LeaseId } from "../../domain/Lease.ts"
-import { coresOn, fits, type Free, priceOn, refusal } from "./Placement.ts"
+import type { Need } from "../../domain/Need.ts"
+import * as Line from "./Line.ts"
+import { type Amount, coresOn, fits, priceOn, refusal, takersOf, wholeOf } from "./Placement.ts"
+import * as Room from "./Room.ts"
+
+/** More would have a large build wait longer among small ones; less would keep hosts free for what soon had room. */
+export const overtakenSecondsMax = 10
 
 interface Loan {
   readonly host: HostId
-  readonly price: Free
+  readonly account: AccountId
+  readonly price: Amount
+  /** Milliseconds since the epoch. */
+  readonly at: number
 }
 
 export interface Books {
-  readonly hosts: ReadonlyArray<{ readonly host: Host; readonly free: Free }>
-  /** In order of arrival. */
-  readonly waiting: ReadonlyArray<Need>
-  readonly loans: ReadonlyMap<LeaseId, Loan>
+  readonly room: Room.Room
+  readonly line: Line.Line
+  readonly loans: HashMap.HashMap<LeaseId, Loan>
+  /** Hosts that are kept free, by the lease that waits for them. */
+  readonly kept: HashMap.HashMap<LeaseId, Loan>
 }
 
-export type Message =
+/** Every message says when it is: milliseconds since the epoch. */
+export type Message = { readonly at: number } & (
   | { readonly _tag: "Requested"; readonly need: Need }
   /** The asker is gone, whether or not it has been given its lease meanwhile. */
   | { readonly _tag: "Returned"; readonly lease: LeaseId }
+  /** The way to the end of its graph has turned out longer or shorter. */
+  | { readonly _tag: "Reprioritised"; readonly lease: LeaseId; readonly rank: number }
+  /** An account's part of what there is, to that of others. One, if nothing is said. */
+  | { readonly _tag: "Weighed"; readonly account: AccountId; readonly weight: number }
+  /** Registered and in service; one that is known already, as it is now. */
+  | { readonly _tag: "HostJoined"; readonly host: Host }
+  /** In service or not: see `Room.State`. The leases of a lost host stay taken until they are given back. */
+  | { readonly _tag: "HostChanged"; readonly host: HostId; readonly state: Room.State }
+)
 
 export type Decision =
-  | { readonly _tag: "Granted"; readonly lease: Lease; readonly host: HostId }
+  | { readonly _tag: "Granted"; readonly lease: Lease }
   | { readonly _tag: "NeverFits"; readonly lease: LeaseId; readonly reason: string }
+  /** What was lent of it is gone; the lease is still to be given back. */
+  | { readonly _tag: "LeaseLost"; readonly lease: LeaseId; readonly host: HostId }
 
-export const open = (hosts: ReadonlyArray<Host>): Books => ({
-  hosts: hosts.map((host) => ({ host, free: { cores: host.cores, memoryBytes: host.memoryBytes } })),
-  waiting: [],
-  loans: new Map()
-})
+export const empty: Books = {
+  room: Room.empty,
+  line: Line.empty,
+  loans: HashMap.empty(),
+  kept: HashMap.empty()
+}
+
+/** Books of these hosts, all in service. */
+export const open = (hosts: ReadonlyArray<Host>): Books =>
+  hosts.reduce((books, host) => step(books, { _tag: "HostJoined", host, at: 0 })[0], empty)
 
 export const step = (books: Books, message: Message): readonly [Books, ReadonlyArray<Decision>] => {
+  const turn: Turn = { ...books, at: message.at, decisions: [] }
+  receive(turn, message)
+  const { decisions, kept, line, loans, room } = turn
+  return [{ room, line, loans, kept }, decisions]
+}
+
+/** The books while one message is dealt with: only this message's step sees them change. */
+type Turn = { -readonly [K in keyof Books]: Books[K] } & {
+  readonly at: number
+  readonly decisions: Array<Decision>
+}
+
+const receive = (turn: Turn, message: Message): void => {
   switch (message._tag) {
-    case "Requested": {
-      const { need } = message
-      const reason = refusal(
-        books.hosts.map(({ host }) => host),
-        need
-      )
-      if (reason !== null) return [books, [{ _tag: "NeverFits", lease: need.lease, reason }]]
-      return grant({ ...books, waiting: [...books.waiting, need] })
-    }
+    case "Requested":
+      return request(turn, message.need)
     case "Returned":
-      return grant(giveBack(books, message.lease))
+      return giveBack(turn, message.lease)
+    case "Reprioritised": {
+      const waiting = Line.find(turn.line, message.lease)
+      // One that has a host kept for it has had its turn.
+      if (waiting === null || HashMap.has(turn.kept, message.lease)) return
+      turn.line = Line.reprioritise(turn.line, waiting, message.rank)
+      return
+    }
+    case "Weighed":
+      turn.line = Line.weigh(turn.line, message.account, message.weight)
+      return
+    case "HostJoined":
+      return join(turn, message.host)
+    case "HostChanged":
+      return setState(turn, message.host, message.state)
   }
 }
 
-const giveBack = (books: Books, lease: LeaseId): Books => {
-  const loan = books.loans.get(lease)
-  if (loan === undefined) return { ...books, waiting: books.waiting.filter((need) => need.lease !== lease) }
-  const loans = new Map(books.loans)
-  loans.delete(lease)
-  return {
-    ...books,
-    loans,
-    hosts: books.hosts.map((entry) => (entry.host.id === loan.host ? change(entry, loan.price, 1) : entry))
+const request = (turn: Turn, need: Need): void => {
+  const { lease } = need
+  // A lease is asked for once. A second asker of the same name would be granted what the first holds.
+  if (Line.find(turn.line, lease) !== null || HashMap.has(turn.loans, lease)) return
+  const makes = Room.makes(turn.room)
+  const reason = refusal(makes, need)
+  if (reason !== null) {
+    turn.decisions.push({ _tag: "NeverFits", lease, reason })
+    return
+  }
+  turn.line = Line.enter(turn.line, need, turn.at, () => takersOf(makes, need).map(({ key }) => key))
+  seat(turn, lease)
+}
+
+/** Finds room for one that waits; what it would overtake is served on the way. */
+const seat = (turn: Turn, lease: LeaseId): void => {
+  for (;;) {
+    const waiting = Line.find(turn.line, lease)
+    if (waiting === null || HashMap.has(turn.kept, lease)) return
+    const found = Room.place(turn.room, Line.takers(turn.line, waiting), waiting.need)
+    if (found === null) return
+    // Ends: each time the host has less room afterwards, or is kept.
+    settle(turn, found.host.id)
   }
 }
 
-const change = ({ free, host }: Books["hosts"][number], price: Free, sign: 1 | -1) => ({
-  host,
-  free: { cores: free.cores + sign * price.cores, memoryBytes: free.memoryBytes + sign * price.memoryBytes }
-})
+const giveBack = (turn: Turn, lease: LeaseId): void => {
+  const loan = Option.getOrNull(HashMap.get(turn.loans, lease))
+  if (loan !== null) {
+    turn.loans = HashMap.remove(turn.loans, lease)
+    turn.room = Room.give(turn.room, hostOf(turn, loan.host), loan.price)
+    discharge(turn, loan)
+    return settle(turn, loan.host)
+  }
+  const waiting = Line.find(turn.line, lease)
+  if (waiting === null) return
+  const kept = unkeep(turn, waiting)
+  turn.line = Line.leave(turn.line, waiting)
+  if (kept !== null) settle(turn, kept)
+}
 
-/** Grants in order of arrival. A host that an earlier build waits for takes no later one. */
-const grant = (books: Books): readonly [Books, ReadonlyArray<Decision>] => {
-  const hosts = [...books.hosts]
-  const loans = new Map(books.loans)
-  const waiting: Array<Need> = []
-  const decisions: Array<Decision> = []
-  const awaited = new Set<HostId>()
-  for (const need of books.waiting) {
-    const at = hosts.findIndex(({ free, host }) => !awaited.has(host.id) && fits(host, free, need))
-    const entry = hosts[at]
-    if (entry === undefined) {
-      waiting.push(need)
-      for (const { host } of hosts) if (fits(host, host, need)) awaited.add(host.id)
-      if (awaited.size === hosts.length) {
-        waiting.push(...books.waiting.slice(waiting.length + decisions.length))
-        break
-      }
+const join = (turn: Turn, host: Host): void => {
+  const before = Room.find(turn.room, host.id)
+  if (before !== null && before.keptFor !== null) dissolve(turn, before.keptFor)
+  turn.room = Room.join(turn.room, host)
+  const makes = Room.makes(turn.room)
+  turn.line = Line.rescale(turn.line, turn.room.total, (kind) => takersOf(makes, kind).map(({ key }) => key))
+  settle(turn, host.id)
+}
+
+const setState = (turn: Turn, id: HostId, state: Room.State): void => {
+  const entry = Room.find(turn.room, id)
+  if (entry === null) return
+  if (state !== "open" && entry.keptFor !== null) dissolve(turn, entry.keptFor)
+  turn.room = Room.setState(turn.room, hostOf(turn, id), state)
+  if (state === "open") settle(turn, id)
+  if (state !== "lost" || entry.state === "lost") return
+  const lost = HashMap.filter(turn.loans, ({ host }) => host === id)
+  for (const lease of [...HashMap.keys(lost)].sort()) turn.decisions.push({ _tag: "LeaseLost", lease, host: id })
+}
+
+/** Lends what is free of a host, as long as somebody waits who fits. */
+const settle = (turn: Turn, id: HostId): void => {
+  for (;;) {
+    const entry = hostOf(turn, id)
+    if (entry.state !== "open") return
+    if (entry.keptFor !== null) {
+      const waiting = waitingFor(turn, entry.keptFor)
+      if (!fits(priceOn(entry.host, waiting.need), entry.free)) return
+      grant(turn, waiting, entry)
       continue
     }
-    const { host } = entry
-    const price = priceOn(host, need)
-    hosts[at] = change(entry, price, -1)
-    loans.set(need.lease, { host: host.id, price })
-    const lease = new Lease({
-      id: need.lease,
-      host: host.id,
-      cores: coresOn(host, need),
-      memoryBytes: need.memoryBytes
-    })
-    decisions.push({ _tag: "Granted", lease, host: host.id })
+    const make = Room.makeOf(turn.room, entry.make)
+    const aside = Line.chooseAside(turn.line, make, entry.free)
+    if (aside !== null) {
+      const kept = grant(turn, aside, entry)
+      if (kept !== null) settle(turn, kept)
+      continue
+    }
+    const next = Line.choose(turn.line, make, entry.free)
+    if (next === null) return
+    const first = Line.choose(turn.line, make, wholeOf(entry.host)) ?? next
+    if (first !== next && turn.at - first.since >= overtakenSecondsMax * 1000) {
+      keep(turn, first)
+      continue
+    }
+    grant(turn, next, entry)
   }
-  return [{ hosts, waiting, loans }, decisions]
 }
+
+/** Says which host was kept for it, if one was. */
+const grant = (turn: Turn, waiting: Line.Waiting, { host }: Room.Entry): HostId | null => {
+  const { need } = waiting
+  const kept = unkeep(turn, waiting)
+  const price = priceOn(host, need)
+  turn.line = Line.charge(Line.leave(turn.line, waiting), need.account, price)
+  turn.room = Room.take(turn.room, hostOf(turn, host.id), price)
+  turn.loans = HashMap.set(turn.loans, need.lease, { host: host.id, account: need.account, price, at: turn.at })
+  const { lease: id, memoryBytes } = need
+  const lease = new Lease({ id, host: host.id, cores: coresOn(host, need), memoryBytes })
+  turn.decisions.push({ _tag: "Granted", lease })
+  return kept
+}
+
+const keep = (turn: Turn, waiting: Line.Waiting): void => {
+  const { account, lease } = waiting.need
+  // There is one at least: that on which it is about to be overtaken.
+  const { host } = Room.nearest(turn.room, Line.takers(turn.line, waiting), waiting.need)!
+  const price = priceOn(host, waiting.need)
+  turn.room = Room.keep(turn.room, hostOf(turn, host.id), lease)
+  turn.line = Line.charge(Line.setAside(turn.line, waiting), account, price)
+  turn.kept = HashMap.set(turn.kept, lease, { host: host.id, account, price, at: turn.at })
+}
+
+/** No host is kept for it any more; says which one was. */
+const unkeep = (turn: Turn, { need: { lease } }: Line.Waiting): HostId | null => {
+  const kept = Option.getOrNull(HashMap.get(turn.kept, lease))
+  if (kept === null) return null
+  turn.kept = HashMap.remove(turn.kept, lease)
+  turn.room = Room.keep(turn.room, hostOf(turn, kept.host), null)
+  discharge(turn, kept)
+  return kept.host
+}
+
+/** Back into the order, its host being no more to be had. */
+const dissolve = (turn: Turn, lease: LeaseId): void => {
+  const waiting = waitingFor(turn, lease)
+  turn.line = Line.putBack(turn.line, waiting)
+  unkeep(turn, waiting)
+}
+
+const discharge = (turn: Turn, { account, at, price }: Loan): void => {
+  turn.line = Line.release(turn.line, account, price, (turn.at - at) / 1000)
+}
+
+// Whatever is lent or kept is of a host that is registered, and whoever a host is kept for waits.
+const hostOf = (turn: Turn, id: HostId): Room.Entry => Room.find(turn.room, id)!
+const waitingFor = (turn: Turn, lease: LeaseId): Line.Waiting => Line.find(turn.line, lease)!

@@ -1,14 +1,29 @@
 /**
  * The scheduler: owner of the queue and of every lease. It performs what `Queue` decides.
  *
- * The books survive a defect: a message that cannot be handled is lost alone, and whoever sent it is told.
+ * The books survive a defect: a message that cannot be handled is lost alone, and whoever asked by it is told.
  */
-import { Cause, Context, Deferred, Effect, Layer, Queue as Mailbox, Ref, Schema, type Scope } from "effect"
-import type { Host } from "../../domain/Host.ts"
+import {
+  Cause,
+  Clock,
+  Context,
+  Deferred,
+  Effect,
+  HashMap,
+  Layer,
+  Queue as Mailbox,
+  Ref,
+  Schema,
+  type Scope,
+  Stream
+} from "effect"
+import type { Host, HostId } from "../../domain/Host.ts"
 import type { Lease, LeaseId } from "../../domain/Lease.ts"
 import type { Need } from "../../domain/Need.ts"
 import { supervise } from "../Supervisor.ts"
 import * as Queue from "./Queue.ts"
+import type { State } from "./Room.ts"
+import * as Standing from "./Standing.ts"
 
 /** No host that this service has could ever take it. */
 export class NeverFits extends Schema.TaggedError<NeverFits>()("NeverFits", { reason: Schema.String }) {
@@ -17,11 +32,35 @@ export class NeverFits extends Schema.TaggedError<NeverFits>()("NeverFits", { re
   }
 }
 
+/** How often one who waits is looked up for those who listen; with many waiting, less often. */
+const standingSecondsMin = 2
+
+/** Looking them up more often than this would cost more than granting them leases. */
+const standingsPerSecondMax = 1000
+
+type Change = Extract<Queue.Message, { readonly _tag: "Reprioritised" | "Weighed" | "HostJoined" | "HostChanged" }>
+
+/** A message, but for its time, which is that of its coming. */
+type Untimed<M> = M extends Queue.Message ? Omit<M, "at"> : never
+
+/** Who asked for a lease, until it is given back. */
+interface Asker {
+  readonly granted: Deferred.Deferred<Lease, NeverFits>
+  readonly lost: Deferred.Deferred<HostId>
+}
+
 export class Scheduler extends Context.Service<
   Scheduler,
   {
     /** Waits for a lease, which the scope gives back. */
     readonly lease: (need: Need) => Effect.Effect<Lease, NeverFits, Scope.Scope>
+    /** Waits until the host of a lease is lost, and what was lent with it; for ever, if it is not. */
+    readonly lost: (lease: LeaseId) => Effect.Effect<HostId>
+    /** Whether a host is lent from now on. What is lent of it stays lent, unless the host is lost. */
+    readonly lend: (host: HostId, state: State) => Effect.Effect<void>
+    readonly tell: (change: Untimed<Change>) => Effect.Effect<void>
+    /** Where it stands, from now on until it is granted or given back; at each change, if not all too often. */
+    readonly standing: (lease: LeaseId) => Stream.Stream<Standing.Standing>
     readonly books: Effect.Effect<Queue.Books>
   }
 >()("drover/actors/Scheduler") {
@@ -29,34 +68,44 @@ export class Scheduler extends Context.Service<
     Layer.effect(
       Scheduler,
       Effect.gen(function* () {
-        const mailbox = yield* Effect.acquireRelease(Mailbox.unbounded<Queue.Message>(), Mailbox.shutdown)
+        const mailbox = yield* Effect.acquireRelease(Mailbox.unbounded<Untimed<Queue.Message>>(), Mailbox.shutdown)
         const books = yield* Ref.make(Queue.open(hosts))
-        const askers = new Map<LeaseId, Deferred.Deferred<Lease, NeverFits>>()
+        const askers = new Map<LeaseId, Asker>()
 
-        const tell = (decision: Queue.Decision) => {
+        const tellAsker = <A>(lease: LeaseId, tell: (asker: Asker) => Effect.Effect<A>) => {
+          const asker = askers.get(lease)
+          return asker === undefined ? Effect.void : Effect.asVoid(tell(asker))
+        }
+        const perform = (decision: Queue.Decision) => {
           switch (decision._tag) {
             case "Granted":
-              return answer(decision.lease.id, Deferred.succeed(decision.lease))
-            case "NeverFits":
-              return answer(decision.lease, Deferred.fail(new NeverFits({ reason: decision.reason })))
+              return tellAsker(decision.lease.id, ({ granted }) => Deferred.succeed(granted, decision.lease))
+            case "NeverFits": {
+              const { lease, reason } = decision
+              return tellAsker(lease, ({ granted }) => Deferred.fail(granted, new NeverFits({ reason })))
+            }
+            case "LeaseLost":
+              return tellAsker(decision.lease, ({ lost }) => Deferred.succeed(lost, decision.host))
           }
         }
-        const answer = (
-          lease: LeaseId,
-          complete: (asker: Deferred.Deferred<Lease, NeverFits>) => Effect.Effect<boolean>
-        ) => {
-          const asker = askers.get(lease)
-          askers.delete(lease)
-          return asker === undefined ? Effect.void : complete(asker)
-        }
 
-        const receive = Effect.fnUntraced(function* (message: Queue.Message) {
-          const decisions = yield* Ref.modify(books, (books) => {
-            const [next, decisions] = Queue.step(books, message)
-            return [decisions, next]
-          })
-          yield* Effect.forEach(decisions, tell, { discard: true })
-        })
+        const receive = (message: Untimed<Queue.Message>) =>
+          Effect.gen(function* () {
+            const at = yield* Clock.currentTimeMillis
+            const decisions = yield* Ref.modify(books, (books) => {
+              const [next, decisions] = Queue.step(books, { ...message, at })
+              return [decisions, next]
+            })
+            yield* Effect.forEach(decisions, perform, { discard: true })
+          }).pipe(
+            Effect.tapCause((cause) =>
+              message._tag === "Requested"
+                ? tellAsker(message.need.lease, ({ granted }) =>
+                    Deferred.failCause(granted, Cause.die(Cause.squash(cause)))
+                  )
+                : Effect.void
+            )
+          )
 
         yield* Mailbox.take(mailbox).pipe(
           Effect.flatMap(receive),
@@ -68,23 +117,59 @@ export class Scheduler extends Context.Service<
           Effect.forkScoped
         )
 
+        const tell = (message: Untimed<Queue.Message>) => Effect.asVoid(Mailbox.offer(mailbox, message))
+
         const lease = (need: Need) =>
           Effect.uninterruptibleMask((restore) =>
             Effect.gen(function* () {
-              const granted = yield* Deferred.make<Lease, NeverFits>()
-              askers.set(need.lease, granted)
-              yield* Mailbox.offer(mailbox, { _tag: "Requested", need })
+              const asker: Asker = {
+                granted: yield* Deferred.make<Lease, NeverFits>(),
+                lost: yield* Deferred.make<HostId>()
+              }
+              askers.set(need.lease, asker)
+              yield* tell({ _tag: "Requested", need })
               const giveBack = Effect.suspend(() => {
                 askers.delete(need.lease)
-                return Mailbox.offer(mailbox, { _tag: "Returned", lease: need.lease })
+                return tell({ _tag: "Returned", lease: need.lease })
               })
               // One way back for "still waiting" and for "granted": the books know which it is.
               yield* Effect.addFinalizer(() => giveBack)
-              return yield* restore(Deferred.await(granted))
+              return yield* restore(Deferred.await(asker.granted))
             })
           )
 
-        return { lease, books: Ref.get(books) }
+        const standing = (lease: LeaseId) =>
+          Stream.suspend(() => {
+            const asker = askers.get(lease)
+            if (asker === undefined) return Stream.empty
+            return Stream.unfold(0, (looks) =>
+              Effect.gen(function* () {
+                if (looks > 0) yield* Effect.sleep(`${pause(yield* Ref.get(books))} seconds`)
+                return [Standing.find(yield* Ref.get(books), lease), looks + 1] as const
+              })
+            ).pipe(
+              // Null before the request has been read.
+              Stream.filter((standing) => standing !== null),
+              Stream.changesWith((a, b) => a.before === b.before && a.reason === b.reason && a.kept === b.kept),
+              Stream.interruptWhen(Effect.exit(Deferred.await(asker.granted)))
+            )
+          })
+
+        return {
+          lease,
+          lost: (lease) =>
+            Effect.suspend(() => {
+              const asker = askers.get(lease)
+              return asker === undefined ? Effect.never : Deferred.await(asker.lost)
+            }),
+          lend: (host, state) => tell({ _tag: "HostChanged", host, state }),
+          tell,
+          standing,
+          books: Ref.get(books)
+        }
       })
     )
 }
+
+const pause = ({ line }: Queue.Books): number =>
+  Math.max(standingSecondsMin, HashMap.size(line.waiting) / standingsPerSecondMax)

@@ -1,157 +1,515 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Schema } from "effect"
-import { AccountId } from "../../../src/domain/Account.ts"
-import { Host, HostId } from "../../../src/domain/Host.ts"
-import { LeaseId } from "../../../src/domain/Lease.ts"
-import { Need } from "../../../src/domain/Need.ts"
+import { HashMap, Schema } from "effect"
+import * as Line from "../../../src/actors/scheduler/Line.ts"
 import * as Queue from "../../../src/actors/scheduler/Queue.ts"
+import * as Room from "../../../src/actors/scheduler/Room.ts"
+import * as Standing from "../../../src/actors/scheduler/Standing.ts"
+import { AccountId } from "../../../src/domain/Account.ts"
+import { LeaseId } from "../../../src/domain/Lease.ts"
+import { HostId } from "../../../src/domain/Host.ts"
+import * as Naive from "../../support/NaiveQueue.ts"
+import { host, need } from "../../support/needs.ts"
 
-const GiB = 2 ** 30
-const host = (id: string, cores: number, gib: number, systems = ["x86_64-linux"]) =>
-  new Host({
-    id: HostId.make(id),
-    systems,
-    features: ["big-parallel"],
-    cores,
-    memoryBytes: gib * GiB,
-    overheadBytes: GiB / 2
-  })
-const need = (lease: string, cores: number | "all" = 1, gib = 1, more: Partial<Need> = {}) =>
-  new Need({
-    lease: LeaseId.make(lease),
-    account: AccountId.make("a"),
-    system: "x86_64-linux",
-    features: [],
-    cores,
-    memoryBytes: gib * GiB,
-    ...more
-  })
+const seconds = 1000
 
-const run = (hosts: ReadonlyArray<Host>, messages: ReadonlyArray<Queue.Message>) => {
+/** A queue that is told one thing after another. */
+const queue = (hosts: ReadonlyArray<ReturnType<typeof host>>) => {
   let books = Queue.open(hosts)
   const decisions: Array<Queue.Decision> = []
-  for (const message of messages) {
-    const [next, made] = Queue.step(books, message)
+  let at = 0
+  const tell = (message: Untimed<Queue.Message>) => {
+    const [next, made] = Queue.step(books, { ...message, at })
     books = next
     decisions.push(...made)
+    return made
   }
-  return { books, decisions }
+  return {
+    ask: (...needs: ReadonlyArray<ReturnType<typeof need>>) =>
+      granted(needs.flatMap((need) => tell({ _tag: "Requested", need }))),
+    giveBack: (...leases: ReadonlyArray<string>) =>
+      granted(leases.flatMap((lease) => tell({ _tag: "Returned", lease: LeaseId.make(lease) }))),
+    change: (host: string, state: Room.State) => tell({ _tag: "HostChanged", host: HostId.make(host), state }),
+    tell,
+    pass: (milliseconds: number) => {
+      at += milliseconds
+    },
+    books: () => books,
+    decisions
+  }
 }
-const ask = (need: Need): Queue.Message => ({ _tag: "Requested", need })
-const giveBack = (lease: string): Queue.Message => ({ _tag: "Returned", lease: LeaseId.make(lease) })
+
+type Untimed<M> = M extends Queue.Message ? Omit<M, "at"> : never
+
 const granted = (decisions: ReadonlyArray<Queue.Decision>) =>
   decisions.flatMap((decision) => (decision._tag === "Granted" ? [decision.lease.id as string] : []))
+const waitingIn = ({ line }: Queue.Books) => HashMap.toValues(line.waiting)
 
 describe("the queue", () => {
   it("lends what is free, and lets the next wait until it comes back", () => {
-    const { books, decisions } = run([host("h", 2, 8)], [ask(need("a")), ask(need("b")), ask(need("c"))])
-    assert.deepStrictEqual(granted(decisions), ["a", "b"])
+    const { ask, giveBack } = queue([host("h", 2, 8)])
 
-    const [, later] = Queue.step(books, giveBack("a"))
-    assert.deepStrictEqual(granted(later), ["c"])
+    assert.deepStrictEqual(ask(need("a"), need("b"), need("c")), ["a", "b"])
+    assert.deepStrictEqual(giveBack("a"), ["c"])
   })
 
   it("counts the sandbox's own overhead", () => {
-    const { decisions } = run([host("h", 8, 3)], [ask(need("a", 1, 1)), ask(need("b", 1, 1)), ask(need("c", 1, 0.25))])
-    assert.deepStrictEqual(granted(decisions), ["a", "b"])
+    const { ask } = queue([host("h", 8, 3)])
+
+    assert.deepStrictEqual(ask(need("a", 1, 1), need("b", 1, 1), need("c", 1, 0.25)), ["a", "b"])
   })
 
-  it("does not let small builds overtake one that waits for the whole host", () => {
-    const first = run([host("h", 2, 8)], [ask(need("a")), ask(need("big", "all")), ask(need("c"))])
-    assert.deepStrictEqual(granted(first.decisions), ["a"])
+  it("says which host was lent, of the one that will have the least left", () => {
+    const { ask, decisions } = queue([host("large", 8, 8), host("small", 2, 8)])
 
-    const [books, later] = Queue.step(first.books, giveBack("a"))
-    assert.deepStrictEqual(granted(later), ["big"])
-    assert.deepStrictEqual(granted(Queue.step(books, giveBack("big"))[1]), ["c"])
+    ask(need("a"), need("b"), need("c"))
+
+    assert.deepStrictEqual(
+      decisions.map((decision) => decision._tag === "Granted" && decision.lease.host),
+      [HostId.make("small"), HostId.make("small"), HostId.make("large")]
+    )
   })
 
   it("lets a build for another kind of host pass one that waits", () => {
-    const hosts = [host("h", 1, 8), host("arm", 1, 8, ["aarch64-linux"])]
-    const { decisions } = run(hosts, [
-      ask(need("a")),
-      ask(need("b")),
-      ask(need("c", 1, 1, { system: "aarch64-linux" }))
-    ])
-    assert.deepStrictEqual(granted(decisions), ["a", "c"])
+    const { ask } = queue([host("h", 1, 8), host("arm", 1, 8, { systems: ["aarch64-linux"] })])
+
+    assert.deepStrictEqual(ask(need("a"), need("b"), need("c", 1, 1, { system: "aarch64-linux" })), ["a", "c"])
   })
 
-  it("forgets a request whose asker has gone, and lets the next one in", () => {
-    const { decisions } = run(
-      [host("h", 2, 8)],
-      [ask(need("a")), ask(need("big", "all")), ask(need("c")), giveBack("big")]
-    )
-    assert.deepStrictEqual(granted(decisions), ["a", "c"])
-  })
+  describe("of builds of one account", () => {
+    it("grants to the one with the longest way to go, then to the oldest", () => {
+      const { ask, giveBack } = queue([host("h", 1, 8)])
+      ask(need("a"), need("b", 1, 1, { rank: 60 }), need("c", 1, 1, { rank: 600 }), need("d", 1, 1, { rank: 60 }))
 
-  it("refuses at once what could never fit, and says why", () => {
-    const asks = [
-      need("a", 3),
-      need("b", 1, 9),
-      need("c", 1, 1, { system: "aarch64-linux" }),
-      need("d", 1, 1, { features: ["no-such-feature"] })
-    ]
-    const { books, decisions } = run([host("h", 2, 8)], asks.map(ask))
-    assert.deepStrictEqual(
-      decisions.map(({ _tag }) => _tag),
-      ["NeverFits", "NeverFits", "NeverFits", "NeverFits"]
-    )
-    assert.match(
-      decisions[3]?._tag === "NeverFits" ? decisions[3].reason : "",
-      /features \{no-such-feature\} is required/
-    )
-    assert.lengthOf(books.waiting, 0)
-  })
-
-  const told = Schema.Array(
-    Schema.Struct({
-      lease: Schema.Literals(["a", "b", "c", "d", "e", "f"]),
-      returned: Schema.Boolean,
-      cores: Schema.Literals([1, 2, "all"]),
-      gib: Schema.Literals([1, 3])
+      assert.deepStrictEqual(giveBack("a", "c", "b", "d"), ["c", "b", "d"])
     })
-  )
 
-  it.prop(
-    "lends no more than a host has, and keeps its books whole",
-    [told],
-    ([told]) => {
-      const hosts = [host("small", 1, 4), host("large", 4, 8)]
-      let books = Queue.open(hosts)
-      const asked = new Set<string>()
-      for (const { cores, gib, lease, returned } of told) {
-        if (!returned && asked.has(lease)) continue
-        if (returned) asked.delete(lease)
-        else asked.add(lease)
-        const [next, decisions] = Queue.step(books, returned ? giveBack(lease) : ask(need(lease, cores, gib)))
-        for (const decision of decisions)
-          assert.isTrue(asked.has(decision._tag === "Granted" ? decision.lease.id : decision.lease))
-        books = next
-        for (const { free, host } of books.hosts) {
-          const taken = [...books.loans.values()].filter((loan) => loan.host === host.id)
-          assert.isAtLeast(free.cores, 0)
-          assert.isAtLeast(free.memoryBytes, 0)
-          assert.strictEqual(free.cores + taken.reduce((sum, { price }) => sum + price.cores, 0), host.cores)
-          assert.strictEqual(
-            free.memoryBytes + taken.reduce((sum, { price }) => sum + price.memoryBytes, 0),
-            host.memoryBytes
-          )
-        }
-        const known = [...books.loans.keys(), ...books.waiting.map(({ lease }) => lease)]
-        assert.sameMembers(known, [...asked])
+    it("grants to one that has waited long before a later one with a longer way to go", () => {
+      const { ask, giveBack, pass } = queue([host("h", 1, 8)])
+      ask(need("a"), need("old"))
+      pass((100 / Line.agingPerSecond) * seconds)
+      ask(need("longer", 1, 1, { rank: 101 }), need("shorter", 1, 1, { rank: 99 }))
+
+      assert.deepStrictEqual(giveBack("a", "longer", "old", "shorter"), ["longer", "old", "shorter"])
+    })
+
+    it("counts no longer way than it may", () => {
+      const { ask, giveBack, pass } = queue([host("h", 1, 8)])
+      ask(need("a"), need("old"))
+      pass((Line.rankSecondsMax / Line.agingPerSecond + 1) * seconds)
+      ask(need("endless", 1, 1, { rank: 1e12 }))
+
+      assert.deepStrictEqual(giveBack("a"), ["old"])
+    })
+
+    it("goes by the way that is known last", () => {
+      const { ask, giveBack, tell } = queue([host("h", 1, 8)])
+      ask(need("a"), need("b"), need("c"))
+      tell({ _tag: "Reprioritised", lease: LeaseId.make("c"), rank: 5 })
+
+      assert.deepStrictEqual(giveBack("a", "c"), ["c", "b"])
+    })
+  })
+
+  describe("between accounts", () => {
+    const of = (account: string) => ({ account: AccountId.make(account) })
+    const builds = (account: string, count: number, cores: number | "all" = 1) =>
+      Array.from({ length: count }, (_, index) => need(`${account}${index}`, cores, 0.5, of(account)))
+
+    it("grants to whom the least is lent", () => {
+      const { ask, giveBack } = queue([host("h", 4, 8)])
+      ask(...builds("a", 8))
+
+      assert.deepStrictEqual(ask(...builds("b", 8)), [])
+      assert.deepStrictEqual(giveBack("a0", "a1", "a2", "a3"), ["b0", "b1", "a4", "a5"])
+    })
+
+    it("measures by what is the scarcer to an account", () => {
+      // A's builds take a tenth of the cores each, B's a fifth of the memory.
+      const { ask, giveBack } = queue([host("h", 10, 20, { overheadBytes: 0 })])
+      ask(need("all", "all", 20, of("c")))
+      ask(...Array.from({ length: 9 }, (_, index) => need(`a${index}`, 1, 0.125, of("a"))))
+      ask(...Array.from({ length: 9 }, (_, index) => need(`b${index}`, 1, 4, of("b"))))
+
+      const lent = giveBack("all")
+
+      assert.deepStrictEqual([lent.filter((id) => id.startsWith("a")).length, lent.length], [7, 10])
+    })
+
+    it("divides by weight", () => {
+      const { ask, giveBack, tell } = queue([host("h", 8, 16)])
+      tell({ _tag: "Weighed", account: AccountId.make("a"), weight: 3 })
+      ask(need("all", "all", 8, of("c")))
+      ask(...builds("a", 9), ...builds("b", 9))
+
+      assert.lengthOf(
+        giveBack("all").filter((id) => id.startsWith("a")),
+        6
+      )
+    })
+
+    it("shares a host with room for one build by time, and not by number", () => {
+      const { ask, giveBack, pass } = queue([host("h", 1, 8)])
+      ask(...builds("a", 2), ...builds("b", 40))
+      const order = ["a0"]
+      for (let count = 0; count < 15; count++) {
+        const last = order.at(-1)!
+        pass((last.startsWith("a") ? 10 : 1) * seconds)
+        order.push(...giveBack(last))
       }
-    },
-    { arbitrary: { runs: 300, size: 30 } }
-  )
 
-  it.prop("leaves nobody waiting once everything has come back", [told], ([told]) => {
-    let books = Queue.open([host("large", 4, 8)])
-    const asked = new Set<string>()
-    for (const { cores, gib, lease } of told) {
-      if (asked.has(lease)) continue
-      asked.add(lease)
-      books = Queue.step(books, ask(need(lease, cores, gib)))[0]
+      assert.deepStrictEqual(order.slice(0, 13), ["a0", ...builds("b", 10).map(({ lease }) => lease), "a1", "b10"])
+    })
+
+    it("lets nobody save up for having been away", () => {
+      const { ask, giveBack, pass } = queue([host("h", 1, 8)])
+      ask(...builds("a", 4))
+      for (const lease of ["a0", "a1"]) {
+        pass(1000 * seconds)
+        giveBack(lease)
+      }
+      ask(...builds("b", 4))
+      pass(1 * seconds)
+
+      assert.deepStrictEqual(giveBack("a2"), ["b0"])
+      pass(5 * seconds)
+      assert.deepStrictEqual(giveBack("b0"), ["a3"])
+    })
+  })
+
+  describe("with a large build among small ones", () => {
+    const small = (from: number, count: number) => Array.from({ length: count }, (_, index) => need(`s${from + index}`))
+
+    it("lets them overtake it for a while, then keeps a host for it", () => {
+      const { ask, giveBack, pass } = queue([host("h", 2, 8)])
+      ask(...small(0, 2), need("big", "all"), ...small(2, 9))
+
+      assert.deepStrictEqual(giveBack("s0"), ["s2"])
+      pass(Queue.overtakenSecondsMax * seconds)
+      assert.deepStrictEqual(giveBack("s1"), [])
+      assert.deepStrictEqual(giveBack("s2"), ["big"])
+      assert.deepStrictEqual(giveBack("big"), ["s3", "s4"])
+    })
+
+    it("keeps one host, and lends the others", () => {
+      const { ask, giveBack, pass } = queue([host("g", 2, 8), host("h", 2, 8)])
+      ask(...small(0, 4), need("big", "all"), ...small(4, 9))
+      pass(Queue.overtakenSecondsMax * seconds)
+
+      assert.deepStrictEqual(giveBack("s0", "s2", "s3"), ["s4", "s5"])
+      assert.deepStrictEqual(giveBack("s1"), ["big"])
+    })
+
+    it("gives it another host, if that has the room sooner", () => {
+      const { ask, giveBack, pass } = queue([host("g", 2, 8), host("h", 2, 8)])
+      ask(...small(0, 4), need("big", "all"), need("s4"))
+      pass(Queue.overtakenSecondsMax * seconds)
+      giveBack("s0")
+      giveBack("s4", "s2")
+
+      assert.deepStrictEqual(giveBack("s3"), ["big"])
+      assert.deepStrictEqual(ask(...small(9, 2)), ["s9"])
+    })
+
+    it("keeps no host for one whose asker has gone", () => {
+      const { ask, giveBack, pass } = queue([host("h", 2, 8)])
+      ask(...small(0, 2), need("big", "all"), ...small(2, 1))
+      pass(Queue.overtakenSecondsMax * seconds)
+      assert.deepStrictEqual(giveBack("s0"), [])
+
+      assert.deepStrictEqual(giveBack("big"), ["s2"])
+    })
+
+    it("looks for another host when the one that is kept goes out of service", () => {
+      const { ask, change, giveBack, pass } = queue([host("g", 2, 8), host("h", 2, 8)])
+      ask(...small(0, 4), need("big", "all"), ...small(4, 9))
+      pass(Queue.overtakenSecondsMax * seconds)
+      giveBack("s0")
+      change("g", "quarantined")
+
+      assert.deepStrictEqual(giveBack("s2"), [])
+      assert.deepStrictEqual(giveBack("s3"), ["big"])
+    })
+  })
+
+  describe("with hosts that come and go", () => {
+    it("lends nothing of one that is out of service, and all of it when it is back", () => {
+      for (const state of ["draining", "quarantined", "lost"] as const) {
+        const { ask, change, giveBack } = queue([host("h", 2, 8)])
+        ask(need("a"))
+        change("h", state)
+
+        assert.deepStrictEqual(ask(need("b"), need("c")), [])
+        assert.deepStrictEqual(granted(change("h", "open")), ["b"])
+        assert.deepStrictEqual(giveBack("a"), ["c"])
+      }
+    })
+
+    it("says that the leases of one that is lost are lost, and that once", () => {
+      const { ask, change } = queue([host("h", 2, 8)])
+      ask(need("a"), need("b"))
+
+      const lost = { _tag: "LeaseLost", lease: LeaseId.make("a"), host: HostId.make("h") } as const
+      assert.deepStrictEqual(change("h", "lost"), [lost, { ...lost, lease: LeaseId.make("b") }])
+      assert.deepStrictEqual(change("h", "lost"), [])
+    })
+
+    it("lends of one that joins to those who wait", () => {
+      const { ask, tell } = queue([host("h", 1, 8)])
+      ask(need("a"), need("b"), need("c"))
+
+      assert.deepStrictEqual(granted(tell({ _tag: "HostJoined", host: host("g", 1, 8) })), ["b"])
+    })
+
+    it("lends no more than is left of one that came back smaller", () => {
+      const { ask, giveBack, tell } = queue([host("h", 3, 8)])
+      ask(need("a"), need("b"), need("c"), need("d"))
+      tell({ _tag: "HostJoined", host: host("h", 1, 8) })
+
+      assert.deepStrictEqual(giveBack("a", "b"), [])
+      assert.deepStrictEqual(giveBack("c"), ["d"])
+    })
+
+    it("emulates only what no registered host has a processor for", () => {
+      const arm = { system: "aarch64-linux" }
+      const emulating = host("e", 2, 8, {
+        systems: ["x86_64-linux", "aarch64-linux"],
+        emulatedSystems: ["aarch64-linux"]
+      })
+      const alone = queue([emulating])
+      assert.deepStrictEqual(alone.ask(need("a", 1, 1, arm)), ["a"])
+
+      const both = queue([emulating, host("arm", 1, 8, { systems: ["aarch64-linux"] })])
+      both.change("arm", "draining")
+      assert.deepStrictEqual(both.ask(need("a", 1, 1, arm), need("b")), ["b"])
+      assert.deepStrictEqual(granted(both.change("arm", "open")), ["a"])
+    })
+  })
+
+  describe("refuses at once, and says why,", () => {
+    const refused = (asked: ReturnType<typeof need>) => {
+      const { ask, books, change, decisions } = queue([host("h", 2, 8)])
+      // A host that is out of service is registered still.
+      change("h", "draining")
+      ask(asked)
+      assert.lengthOf(waitingIn(books()), decisions.length === 0 ? 1 : 0)
+      return decisions.map((decision) => (decision._tag === "NeverFits" ? decision.reason : ""))
     }
-    while (books.loans.size > 0) books = Queue.step(books, { _tag: "Returned", lease: [...books.loans.keys()][0]! })[0]
-    assert.lengthOf(books.waiting, 0)
+
+    it.each([
+      [need("a", 3), /3 cores and 1G of memory.*2 cores and 7680M/],
+      [need("b", "all", 9), /all cores of a host and 9G/],
+      [need("c", 1, 1, { system: "aarch64-linux" }), /a 'aarch64-linux' with features {} is required/],
+      [need("d", 1, 1, { features: ["no-such-feature"] }), /features {no-such-feature} is required/]
+    ])("what could never fit: %#", (asked, reason) => {
+      assert.match(refused(asked)[0] ?? "", reason)
+    })
+
+    it("but not what could, once its host is back", () => {
+      assert.deepStrictEqual(refused(need("e", "all", 7.5)), [])
+    })
+  })
+
+  it("says where a build stands, and what it waits for", () => {
+    const { ask, books, change, giveBack, pass } = queue([host("h", 2, 8)])
+    ask(need("a"), need("b"), need("c"), need("d", 1, 2, { features: ["big-parallel"] }), need("big", "all", 4))
+    const says = (lease: string) => {
+      const standing = Standing.find(books(), LeaseId.make(lease))
+      return standing === null ? null : Standing.words(standing)
+    }
+
+    assert.strictEqual(says("a"), null)
+    assert.strictEqual(says("c"), "for 1 core and 1G on x86_64-linux")
+    assert.strictEqual(says("d"), "for 1 core and 2G on x86_64-linux with big-parallel; 1 build before it")
+    assert.strictEqual(says("big"), "for all cores of a host and 4G on x86_64-linux; 2 builds before it")
+
+    giveBack("c", "d")
+    ask(need("e"))
+    pass(Queue.overtakenSecondsMax * seconds)
+    giveBack("a")
+    assert.match(says("big")!, /4G on x86_64-linux; a host is being kept free for it$/)
+    change("h", "quarantined")
+    assert.match(says("big")!, /no host that could take it is in service$/)
+  })
+
+  describe("is told anything, and", () => {
+    const of = (name: string) => Schema.Literals([`${name}0`, `${name}1`, `${name}2`, `${name}3`])
+    const told = Schema.Array(
+      Schema.Struct({
+        what: Schema.Literals([
+          "ask",
+          "ask",
+          "ask",
+          "ask",
+          "ask",
+          "return",
+          "return",
+          "return",
+          "rank",
+          "state",
+          "join",
+          "weigh"
+        ]),
+        lease: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 19 })),
+        account: of("account"),
+        system: Schema.Literals(["x86_64-linux", "x86_64-linux", "aarch64-linux"]),
+        cores: Schema.Literals([1, 1, 2, 3, "all"]),
+        gib: Schema.Literals([0.5, 1, 3]),
+        rank: Schema.Literals([0, 0, 5, 60]),
+        host: of("host"),
+        state: Schema.Literals(["open", "open", "draining", "quarantined", "lost"]),
+        pass: Schema.Literals([0, 500, 4000, 20_000])
+      })
+    )
+    type Told = typeof told.Type
+
+    const hosts = [
+      host("host0", 2, 4),
+      host("host1", 4, 8, { features: [] }),
+      host("host2", 4, 8, {
+        features: [],
+        systems: ["x86_64-linux", "aarch64-linux"],
+        emulatedSystems: ["aarch64-linux"]
+      })
+    ]
+    const later = host("host3", 3, 6, { systems: ["aarch64-linux"] })
+
+    /** The messages, of which none asks for a lease that is out. */
+    const messages = (told: Told): ReadonlyArray<Queue.Message> => {
+      const out = new Set<number>()
+      let at = 0
+      return told.flatMap((each): ReadonlyArray<Queue.Message> => {
+        at += each.pass
+        const lease = LeaseId.make(`lease${each.lease}`)
+        switch (each.what) {
+          case "ask": {
+            if (out.has(each.lease)) return []
+            out.add(each.lease)
+            const { account, cores, gib, rank, system } = each
+            return [
+              {
+                _tag: "Requested",
+                at,
+                need: need(lease, cores, gib, { account: AccountId.make(account), rank, system })
+              }
+            ]
+          }
+          case "return":
+            out.delete(each.lease)
+            return [{ _tag: "Returned", at, lease }]
+          case "rank":
+            return [{ _tag: "Reprioritised", at, lease, rank: each.rank }]
+          case "state":
+            return [{ _tag: "HostChanged", at, host: HostId.make(each.host), state: each.state }]
+          case "join":
+            return [{ _tag: "HostJoined", at, host: later }]
+          case "weigh":
+            return [{ _tag: "Weighed", at, account: AccountId.make(each.account), weight: each.gib }]
+        }
+      })
+    }
+
+    it.prop(
+      "decides as one does who looks at everything every time",
+      [told],
+      ([told]) => {
+        let books = Queue.open(hosts)
+        const naive = new Naive.NaiveQueue(hosts)
+        for (const message of messages(told)) {
+          const [next, decisions] = Queue.step(books, message)
+          books = next
+          assert.deepStrictEqual(decisions, naive.receive(message))
+        }
+      },
+      { arbitrary: { runs: 500, size: 120 } }
+    )
+
+    it.prop(
+      "lends no more than there is, keeps its books whole, and leaves nobody waiting who fits",
+      [told],
+      ([told]) => {
+        let books = Queue.open(hosts)
+        const asked = new Set<string>()
+        for (const message of messages(told)) {
+          const [next, decisions] = Queue.step(books, message)
+          books = next
+          if (message._tag === "Requested") asked.add(message.need.lease)
+          if (message._tag === "Returned") asked.delete(message.lease)
+          for (const decision of decisions) if (decision._tag === "NeverFits") asked.delete(decision.lease)
+
+          const { kept, line, loans, room } = books
+          for (const { free, host, keptFor, make, state } of HashMap.values(room.hosts)) {
+            const taken = HashMap.toValues(loans).filter((loan) => loan.host === host.id)
+            assert.isAtLeast(free.cores, 0)
+            assert.isAtLeast(free.memoryBytes, 0)
+            assert.strictEqual(free.cores + taken.reduce((sum, { price }) => sum + price.cores, 0), host.cores)
+            assert.strictEqual(
+              free.memoryBytes + taken.reduce((sum, { price }) => sum + price.memoryBytes, 0),
+              host.memoryBytes
+            )
+            if (state !== "open" || keptFor !== null) continue
+            assert.isNull(Line.choose(line, Room.makeOf(room, make), free), "somebody waits for what is free")
+          }
+          assert.sameMembers([...HashMap.keys(loans), ...HashMap.keys(line.waiting)], [...asked])
+          assert.includeMembers([...HashMap.keys(line.waiting)], [...HashMap.keys(kept)])
+        }
+      },
+      { arbitrary: { runs: 200, size: 120 } }
+    )
+
+    it.prop(
+      "leaves nobody waiting, and nothing in its books, once everything has come back",
+      [told],
+      ([told]) => {
+        let books = [
+          ...messages(told),
+          ...hosts.map(({ id }) => ({ _tag: "HostChanged", at: 1e9, host: id, state: "open" }) as const)
+        ].reduce((books, message) => Queue.step(books, message)[0], Queue.open([...hosts, later]))
+        books = Queue.step(books, { _tag: "HostChanged", at: 1e9, host: later.id, state: "open" })[0]
+        let at = 1e9
+        for (;;) {
+          const [lease] = HashMap.keys(books.loans)
+          if (lease === undefined) break
+          books = Queue.step(books, { _tag: "Returned", at: (at += 1000), lease })[0]
+        }
+
+        assert.strictEqual(HashMap.size(books.line.waiting), 0)
+        assert.strictEqual(HashMap.size(books.line.shapes), 0)
+        assert.strictEqual(HashMap.size(books.kept), 0)
+        for (const { free, host } of HashMap.values(books.room.hosts)) {
+          assert.deepStrictEqual(free, { cores: host.cores, memoryBytes: host.memoryBytes })
+        }
+        for (const { held, leases } of HashMap.values(books.line.accounts)) {
+          assert.deepStrictEqual([held, leases], [{ cores: 0, memoryBytes: 0 }, 0])
+        }
+      },
+      { arbitrary: { runs: 100, size: 120 } }
+    )
+  })
+
+  it("starts a large build in time, however many small ones come", () => {
+    // Small builds of ten seconds, from three accounts, always more of them than there is room for.
+    const lengthSeconds = 10
+    const { ask, decisions, giveBack, pass } = queue([host("g", 4, 64), host("h", 4, 64)])
+    const ends = new Map<string, number>()
+    let now = 0
+    let made = 0
+    const flood = () =>
+      Array.from({ length: 40 }, () => need(`s${made++}`, 1, 1, { account: AccountId.make(`a${made % 3}`) }))
+    const begin = (leases: ReadonlyArray<string>) => {
+      for (const [index, lease] of leases.entries()) ends.set(lease, now + lengthSeconds + index / 8)
+    }
+    begin(ask(...flood()))
+    begin(ask(need("big", "all", 60, { account: AccountId.make("large") })))
+
+    const bound = Queue.overtakenSecondsMax + 2 * (lengthSeconds + 1)
+    while (granted(decisions).every((id) => id !== "big")) {
+      const [lease, end] = [...ends].sort(([, a], [, b]) => a - b)[0]!
+      ends.delete(lease)
+      pass((end - now) * seconds)
+      now = end
+      assert.isBelow(now, bound, "the large build waits for ever")
+      begin(giveBack(lease))
+      begin(ask(...flood().slice(0, 2)))
+    }
   })
 })

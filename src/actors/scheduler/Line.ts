@@ -1,0 +1,334 @@
+/**
+ * Who waits, and in which order.
+ *
+ * Between accounts, the one with the smallest *share* comes first: the larger of its parts of all cores and of all
+ * memory, as lent to it now and divided by its weight. Where that is equal, which on few hosts it often is, the one that
+ * has been *served* less: share times seconds. So a host with room for one build is shared by time, and not by the
+ * number of builds. Nobody saves up: an account that had nothing here begins with what the last one served has had.
+ *
+ * Within an account, the build with the longest way to the end of its graph comes first, and a build gains on later ones
+ * by `agingPerSecond` for every second that it has waited longer. A rank counts at most `rankSecondsMax`, so at most what
+ * arrives within `rankSecondsMax / agingPerSecond` of it goes before a build of the same account.
+ *
+ * Builds that ask for the same, but for memory, are of one *shape*. An account's builds of a shape stand in a tree that
+ * knows the least memory among them, and the accounts in a tree of the shape that knows the least of all. So the first
+ * in order that fits is found in O(s log n) among n builds of s shapes, whatever they ask for; how many shapes there
+ * are, hosts decide: by their systems and features, which bound what is asked for, and their cores.
+ */
+import { HashMap, Option } from "effect"
+import type { AccountId } from "../../domain/Account.ts"
+import type { LeaseId } from "../../domain/Lease.ts"
+import { Need } from "../../domain/Need.ts"
+import { type Amount, type Kind, minus, plus } from "./Placement.ts"
+import type { Make } from "./Room.ts"
+import * as Tree from "./Tree.ts"
+
+/** A rank beyond it counts as this: a client that claims ever longer graphs would otherwise never let the rest go. */
+export const rankSecondsMax = 24 * 3600
+
+/** Without it a build with a short way to go would wait for ever behind later ones; more of it costs critical paths. */
+export const agingPerSecond = 1 / 4
+
+/** A lease costs as much as one of this length: else builds that end at once would go before others without end. */
+export const servedSecondsMin = 1
+
+export interface Waiting {
+  readonly need: Need
+  readonly shape: string
+  /** Of arrival. */
+  readonly ordinal: number
+  /** Milliseconds since the epoch. */
+  readonly since: number
+  /** Less is sooner. */
+  readonly urgency: number
+}
+
+interface Account {
+  readonly id: AccountId
+  readonly ordinal: number
+  readonly weight: number
+  readonly held: Amount
+  readonly leases: number
+  readonly share: number
+  readonly served: number
+  /** By shape. */
+  readonly lanes: HashMap.HashMap<string, Tree.Tree<Waiting>>
+}
+
+/** An account as it waits for one shape. */
+interface Contender extends Pick<Account, "id" | "ordinal" | "share" | "served"> {
+  readonly lane: Tree.Tree<Waiting>
+}
+
+interface Shape {
+  readonly kind: Kind
+  readonly cores: Need["cores"]
+  /** The makes of host that may take it. */
+  readonly takers: ReadonlySet<string>
+  readonly contenders: Tree.Tree<Contender>
+  /** Those for whom a host is kept, in the order of their arrival. */
+  readonly aside: Tree.Tree<Waiting>
+}
+
+export interface Line {
+  readonly total: Amount
+  readonly accounts: HashMap.HashMap<AccountId, Account>
+  readonly shapes: HashMap.HashMap<string, Shape>
+  readonly waiting: HashMap.HashMap<LeaseId, Waiting>
+  /** What the account last given a lease had been served by then, or a former one, if that was more. */
+  readonly floor: number
+  readonly arrivals: number
+}
+
+export const empty: Line = {
+  total: { cores: 0, memoryBytes: 0 },
+  accounts: HashMap.empty(),
+  shapes: HashMap.empty(),
+  waiting: HashMap.empty(),
+  floor: 0,
+  arrivals: 0
+}
+
+const memoryOf = ({ need }: Waiting): number => need.memoryBytes
+
+const lanes: Tree.Order<Waiting> = {
+  compare: (a, b) => a.urgency - b.urgency || a.ordinal - b.ordinal,
+  measure: memoryOf
+}
+
+const asides: Tree.Order<Waiting> = { compare: (a, b) => a.ordinal - b.ordinal, measure: memoryOf }
+
+const contenders: Tree.Order<Contender> = {
+  compare: (a, b) => a.share - b.share || a.served - b.served || a.ordinal - b.ordinal,
+  measure: ({ lane }) => Tree.least(lane)
+}
+
+export const find = (line: Line, lease: LeaseId): Waiting | null => Option.getOrNull(HashMap.get(line.waiting, lease))
+
+/** The larger of the parts of all there is. */
+export const dominant = (total: Amount, { cores, memoryBytes }: Amount): number =>
+  Math.max(cores / Math.max(1, total.cores), memoryBytes / Math.max(1, total.memoryBytes))
+
+const shapeOf = ({ cores, features, system }: Need): string =>
+  JSON.stringify([system, [...new Set(features)].sort(), cores])
+
+const urgencyOf = (need: Need, since: number): number =>
+  (since / 1000) * agingPerSecond - Math.min(need.rank, rankSecondsMax)
+
+/** Comes into its account's line; `takers` are asked for only of a shape that nobody waits for. */
+export const enter = (line: Line, need: Need, since: number, takers: () => ReadonlyArray<string>): Line => {
+  const shape = shapeOf(need)
+  const waiting: Waiting = { need, shape, ordinal: line.arrivals, since, urgency: urgencyOf(need, since) }
+  const account = accountOf(line, need.account)
+  const isAway = HashMap.isEmpty(account.lanes) && account.leases === 0
+  const entered: Line = {
+    ...line,
+    arrivals: line.arrivals + 1,
+    waiting: HashMap.set(line.waiting, need.lease, waiting),
+    accounts: HashMap.set(line.accounts, account.id, {
+      ...account,
+      served: isAway ? Math.max(account.served, line.floor) : account.served
+    }),
+    shapes: HashMap.has(line.shapes, shape)
+      ? line.shapes
+      : HashMap.set(line.shapes, shape, {
+          kind: { system: need.system, features: need.features },
+          cores: need.cores,
+          takers: new Set(takers()),
+          contenders: null,
+          aside: null
+        })
+  }
+  return putBack(entered, waiting)
+}
+
+/** Out of the line, and forgotten. */
+export const leave = (line: Line, waiting: Waiting): Line =>
+  tidy({ ...takeOut(line, waiting), waiting: HashMap.remove(line.waiting, waiting.need.lease) }, waiting.shape)
+
+/** Out of the order, as one for whom a host is kept. */
+export const setAside = (line: Line, waiting: Waiting): Line =>
+  setShape(takeOut(line, waiting), waiting.shape, (shape) => ({
+    ...shape,
+    aside: Tree.insert(asides, shape.aside, waiting)
+  }))
+
+/** Into the order: as it came, or as one for whom no host is kept any more. */
+export const putBack = (line: Line, waiting: Waiting): Line => {
+  const account = accountOf(line, waiting.need.account)
+  const lane = Tree.insert(lanes, laneOf(account, waiting.shape), waiting)
+  return setAccount(withoutAside(line, waiting), {
+    ...account,
+    lanes: HashMap.set(account.lanes, waiting.shape, lane)
+  })
+}
+
+/** The same, of one that is in the order, with a longer or shorter way to the end of its graph. */
+export const reprioritise = (line: Line, waiting: Waiting, rank: number): Line => {
+  const need = new Need({ ...waiting.need, rank })
+  const after: Waiting = { ...waiting, need, urgency: urgencyOf(need, waiting.since) }
+  const without = takeOut(line, waiting)
+  return putBack({ ...without, waiting: HashMap.set(without.waiting, need.lease, after) }, after)
+}
+
+/** Lends to an account, or keeps for it: that counts as much. */
+export const charge = (line: Line, id: AccountId, price: Amount): Line => {
+  const account = accountOf(line, id)
+  const floor = Math.max(line.floor, account.served)
+  return setAccount({ ...line, floor }, { ...account, held: plus(account.held, price), leases: account.leases + 1 })
+}
+
+/** What was charged is over, after so long. */
+export const release = (line: Line, id: AccountId, price: Amount, seconds: number): Line => {
+  const account = accountOf(line, id)
+  const cost = (dominant(line.total, price) * Math.max(servedSecondsMin, seconds)) / account.weight
+  return setAccount(line, {
+    ...account,
+    held: minus(account.held, price),
+    leases: account.leases - 1,
+    served: account.served + cost
+  })
+}
+
+export const weigh = (line: Line, id: AccountId, weight: number): Line =>
+  setAccount(line, { ...accountOf(line, id), weight })
+
+/** The first in order that a host of this make could take if it had this much free. */
+export const choose = (line: Line, make: Make, free: Amount): Waiting | null => {
+  const limit = free.memoryBytes - make.host.overheadBytes
+  const able = [...HashMap.entries(line.shapes)].filter(([, shape]) => isFor(shape, make, free))
+  let next: Contender | null = null
+  for (const [, shape] of able) {
+    const found = Tree.firstWithin(contenders, shape.contenders, limit)
+    if (found !== null && (next === null || contenders.compare(found, next) < 0)) next = found
+  }
+  if (next === null) return null
+  const account = accountOf(line, next.id)
+  let best: Waiting | null = null
+  for (const [key] of able) {
+    const found = Tree.firstWithin(lanes, laneOf(account, key), limit)
+    if (found !== null && (best === null || lanes.compare(found, best) < 0)) best = found
+  }
+  return best
+}
+
+/** The same, of those for whom another host is kept. */
+export const chooseAside = (line: Line, make: Make, free: Amount): Waiting | null => {
+  let best: Waiting | null = null
+  for (const shape of HashMap.values(line.shapes)) {
+    if (shape.aside === null || !isFor(shape, make, free)) continue
+    const found = Tree.firstWithin(asides, shape.aside, free.memoryBytes - make.host.overheadBytes)
+    if (found !== null && (best === null || asides.compare(found, best) < 0)) best = found
+  }
+  return best
+}
+
+const isFor = (shape: Shape, { host, key }: Make, free: Amount): boolean =>
+  (shape.cores === "all" ? host.cores : shape.cores) <= free.cores && shape.takers.has(key)
+
+/** Hosts have been registered: shares are parts of this, and these makes may take what waits. */
+export const rescale = (line: Line, total: Amount, takersOf: (kind: Kind) => ReadonlyArray<string>): Line => {
+  const shapes = HashMap.map(line.shapes, (shape) => ({ ...shape, takers: new Set(takersOf(shape.kind)) }))
+  let after: Line = { ...line, total, shapes }
+  for (const account of HashMap.values(line.accounts)) after = setAccount(after, account)
+  return after
+}
+
+export const takers = (line: Line, waiting: Waiting): ReadonlyArray<string> => [
+  ...HashMap.getUnsafe(line.shapes, waiting.shape).takers
+]
+
+/** How many are likely to get a lease before it: of its own account, and of others by turns. */
+export const countBefore = (line: Line, waiting: Waiting): number => {
+  const own = accountOf(line, waiting.need.account)
+  const { takers } = HashMap.getUnsafe(line.shapes, waiting.shape)
+  const rivals = [...HashMap.entries(line.shapes)].filter(([, shape]) =>
+    [...takers].some((make) => shape.takers.has(make))
+  )
+  let kept = 0
+  let before = 0
+  for (const [key, shape] of rivals) {
+    kept += Tree.size(shape.aside)
+    before += Tree.countBefore(lanes, laneOf(own, key), waiting)
+  }
+  const others = new Map<AccountId, number>()
+  for (const [, shape] of rivals) {
+    for (const { id, lane } of Tree.values(shape.contenders)) others.set(id, (others.get(id) ?? 0) + Tree.size(lane))
+  }
+  others.delete(own.id)
+  let turns = 0
+  for (const [id, count] of others) {
+    const account = accountOf(line, id)
+    const isSooner = account.share < own.share || (account.share === own.share && account.served < own.served)
+    turns += Math.min(count, Math.round(((before + (isSooner ? 1 : 0)) * account.weight) / own.weight))
+  }
+  return kept + before + turns
+}
+
+const accountOf = (line: Line, id: AccountId): Account =>
+  Option.getOrElse(HashMap.get(line.accounts, id), () => ({
+    id,
+    ordinal: HashMap.size(line.accounts),
+    weight: 1,
+    held: { cores: 0, memoryBytes: 0 },
+    leases: 0,
+    share: 0,
+    served: line.floor,
+    lanes: HashMap.empty()
+  }))
+
+const laneOf = ({ lanes }: Account, shape: string): Tree.Tree<Waiting> => Option.getOrNull(HashMap.get(lanes, shape))
+
+const setShape = (line: Line, key: string, change: (shape: Shape) => Shape): Line => ({
+  ...line,
+  shapes: HashMap.modify(line.shapes, key, change)
+})
+
+const withoutAside = (line: Line, waiting: Waiting): Line =>
+  setShape(line, waiting.shape, (shape) =>
+    shape.aside === null ? shape : { ...shape, aside: Tree.remove(asides, shape.aside, waiting) }
+  )
+
+/** Out of the order or from aside, wherever it is. */
+const takeOut = (line: Line, waiting: Waiting): Line => {
+  const account = accountOf(line, waiting.need.account)
+  const lane = Tree.remove(lanes, laneOf(account, waiting.shape), waiting)
+  return setAccount(withoutAside(line, waiting), {
+    ...account,
+    lanes:
+      lane === null ? HashMap.remove(account.lanes, waiting.shape) : HashMap.set(account.lanes, waiting.shape, lane)
+  })
+}
+
+/** An account as it is now: its place in every shape that it waits for follows from it. */
+const setAccount = (line: Line, changed: Account): Line => {
+  const before = HashMap.get(line.accounts, changed.id)
+  const after: Account = { ...changed, share: dominant(line.total, changed.held) / changed.weight }
+  let { shapes } = line
+  const change = (key: string, change: (tree: Tree.Tree<Contender>) => Tree.Tree<Contender>) => {
+    shapes = HashMap.modify(shapes, key, (shape) => ({ ...shape, contenders: change(shape.contenders) }))
+  }
+  if (Option.isSome(before)) {
+    for (const [key, lane] of HashMap.entries(before.value.lanes)) {
+      change(key, (tree) => Tree.remove(contenders, tree, contender(before.value, lane)))
+    }
+  }
+  for (const [key, lane] of HashMap.entries(after.lanes)) {
+    change(key, (tree) => Tree.insert(contenders, tree, contender(after, lane)))
+  }
+  return { ...line, shapes, accounts: HashMap.set(line.accounts, after.id, after) }
+}
+
+const contender = ({ id, ordinal, served, share }: Account, lane: Tree.Tree<Waiting>): Contender => ({
+  id,
+  ordinal,
+  served,
+  share,
+  lane
+})
+
+/** Forgets a shape that nobody waits for. */
+const tidy = (line: Line, key: string): Line => {
+  const { aside, contenders } = HashMap.getUnsafe(line.shapes, key)
+  return aside === null && contenders === null ? { ...line, shapes: HashMap.remove(line.shapes, key) } : line
+}
