@@ -42,6 +42,7 @@ export const localHost = ({ kinds }: Sandbox["Service"], room: Room): Host =>
   new Host({
     id: HostId.make("local"),
     systems: kinds.flatMap(({ systems }) => systems),
+    emulatedSystems: kinds.flatMap(({ backend, systems }) => (backend === "emulated" ? systems : [])),
     overheadBytes: Math.max(...kinds.map(({ overheadBytes }) => overheadBytes)),
     ...room
   })
