@@ -39,6 +39,15 @@ export interface Owed extends Wait {
   readonly keptUntil: number | null
 }
 
+export interface Interrupted {
+  readonly attempts: number
+  readonly queued: number
+  readonly cancelled: number
+}
+
+/** A build that was under way whenever the server was killed may be what killed it. */
+const lostMax = 3
+
 const Row = Schema.Struct({
   id: Schema.String,
   build: Schema.String,
@@ -62,6 +71,12 @@ export class WaitRepository extends Context.Service<
     /** Its client is gone, and is waited for until then: milliseconds since the epoch, or infinity. */
     readonly keep: (wait: string, until: number) => Effect.Effect<void, StorageError>
     readonly end: (wait: string) => Effect.Effect<void, StorageError>
+    /**
+     * For the end of a server, or the start after one that was killed: no attempt runs any more. Builds that somebody
+     * may come back for are queued again; the others are over, and so is one that has been lost too often to be tried
+     * again. Counts them.
+     */
+    readonly interrupted: (how: "ended" | "killed") => Effect.Effect<Interrupted, StorageError>
     /** Those of builds that have not ended, oldest first. */
     readonly owed: Effect.Effect<ReadonlyArray<Owed>, StorageError>
   }
@@ -105,6 +120,27 @@ export class WaitRepository extends Context.Service<
         Effect.catchTag("SqlError", fromSql("ending a wait").SqlError)
       )
 
+      const interrupted = Effect.fn("WaitRepository.interrupted")(
+        function* (how: "ended" | "killed") {
+          const attempts = yield* sql`
+            update attempt set ended_at = now(), outcome = ${how === "ended" ? "cancelled" : "lost"},
+              detail = ${how === "ended" ? "the server ended" : "the server was killed"}
+            where ended_at is null returning id`
+          yield* sql`delete from build_wait where kept_until <= now()`
+          const cancelled = yield* sql`
+            update build set state = 'cancelled', status = 'MiscFailure', message = 'the server ended', ended_at = now()
+            where ended_at is null and (
+              not exists (select from build_wait where build_wait.build = build.id)
+              or (select count(*) from attempt where attempt.build = build.id and outcome = 'lost') >= ${lostMax}
+            ) returning id`
+          const queued = yield* sql`update build set state = 'queued' where ended_at is null returning id`
+          yield* sql`delete from build_order using build where build.id = build_order.build and ended_at is not null`
+          return { attempts: attempts.length, queued: queued.length, cancelled: cancelled.length }
+        },
+        sql.withTransaction,
+        Effect.catchTag("SqlError", fromSql("ending interrupted builds").SqlError)
+      )
+
       const select = SqlSchema.findAll({
         Request: Schema.Void,
         Result: Row,
@@ -131,7 +167,7 @@ export class WaitRepository extends Context.Service<
         Effect.withSpan("WaitRepository.owed")
       )
 
-      return { begin, keep, end, owed }
+      return { begin, keep, end, interrupted, owed }
     })
   )
 }
