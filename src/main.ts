@@ -41,6 +41,7 @@ import { NarStore } from "./storage/NarStore.ts"
 import { Postgres } from "./storage/Postgres.ts"
 import { ReadLogRepository } from "./storage/ReadLogRepository.ts"
 import { RealisationRepository } from "./storage/RealisationRepository.ts"
+import { ReuseRepository } from "./storage/ReuseRepository.ts"
 import { StorageError } from "./storage/StorageError.ts"
 import { TreeCache } from "./storage/TreeCache.ts"
 import { ViewRepository } from "./storage/ViewRepository.ts"
@@ -61,6 +62,7 @@ const storage = ({ dataDir }: Config) => {
     HostRepository.layer,
     ReadLogRepository.layer,
     RealisationRepository.layer,
+    ReuseRepository.layer,
     ViewRepository.layer
   )
   const nars = NarStore.layer.pipe(Layer.provide(FileBlobStore.layer(dataDir)))

@@ -54,8 +54,8 @@ export interface NewBuild {
   readonly name: string
   readonly system: string
   readonly account: AccountId
-  /** Why no finished build answers it; null where that was not asked. */
-  readonly notReused: string | null
+  /** Why no finished build answers it. */
+  readonly notReused?: string
 }
 
 export interface NewAttempt {
@@ -97,7 +97,7 @@ export interface EndOutput {
 export class BuildRepository extends Context.Service<
   BuildRepository,
   {
-    /** A new build, queued, waited for by this account. */
+    /** A new build, queued, waited for by this account. One that a server before this one had queued stays as it is. */
     readonly create: (build: NewBuild) => Effect.Effect<void, StorageError>
     /** Notes that a further account waits for it. */
     readonly join: (build: string, account: AccountId) => Effect.Effect<void, StorageError>
@@ -132,8 +132,9 @@ export class BuildRepository extends Context.Service<
           with made as (
             insert into build (id, identity, derivation, name, system, not_reused)
             select ${id}::uuid, ${Buffer.from(identity, "hex")}::bytea, ${derivation}, ${name}, ${system},
-              ${notReused}::text
+              ${notReused ?? null}::text
             from ${unsynced}
+            on conflict (id) do nothing
             returning id
           )
           insert into build_account (build, account) select id, ${account}::uuid from made`,
@@ -143,7 +144,8 @@ export class BuildRepository extends Context.Service<
 
       const join = Effect.fn("BuildRepository.join")(
         (build: string, account: AccountId) => sql`
-          insert into build_account (build, account) values (${build}, ${account}) on conflict do nothing`,
+          insert into build_account (build, account) select id, ${account}::uuid from build where id = ${build}
+          on conflict do nothing`,
         Effect.asVoid,
         Effect.catchTag("SqlError", fromSql("recording who waits for a build").SqlError)
       )
@@ -201,9 +203,15 @@ export class BuildRepository extends Context.Service<
 
       const finish = Effect.fn("BuildRepository.finish")(
         function* (build: string, { message, outputs, state, status }: BuildEnd) {
+          // Nobody is owed it any more, whoever waits for it now and whoever had only been cut off.
           const ended = yield* sql`
-            update build set state = ${state}, status = ${status}, message = ${message}, ended_at = now()
-            where id = ${build} and ended_at is null returning id`
+            with ended as (
+              update build set state = ${state}, status = ${status}, message = ${message}, ended_at = now()
+              where id = ${build} and ended_at is null returning id
+            ), forgotten as (
+              delete from build_order using ended where build_order.build = ended.id
+            )
+            select id from ended`
           if (ended.length === 0) return "superseded" as const
           // What still runs when the build has its answer is nobody's any more.
           yield* sql`

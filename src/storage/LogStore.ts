@@ -30,6 +30,8 @@ export class LogStore extends Context.Service<
     readonly open: (attempt: AttemptId) => Effect.Effect<LogStore.Log, StorageError, Scope.Scope>
     /** All of a log from its first byte, whenever one comes; ends when the log has. */
     readonly follow: (attempt: AttemptId) => Stream.Stream<Uint8Array, StorageError>
+    /** How long a log is by now; null if there is none. */
+    readonly size: (attempt: AttemptId) => Effect.Effect<number | null, StorageError>
   }
 >()("drover/storage/LogStore") {
   static readonly layer = (dataDirectory: string): Layer.Layer<LogStore> =>
@@ -121,5 +123,13 @@ const make = (directory: string): LogStore["Service"] => {
       })
     )
 
-  return { open, follow }
+  const size = (attempt: AttemptId) =>
+    file("looking at a log", nameOf(attempt), () => fs.stat(nameOf(attempt))).pipe(
+      Effect.map(({ size }): number | null => size),
+      Effect.catchTag("StorageError", (error) =>
+        error.cause._tag === "FileError" && error.cause.code === "ENOENT" ? Effect.succeed(null) : Effect.fail(error)
+      )
+    )
+
+  return { open, follow, size }
 }

@@ -10,6 +10,7 @@ import { SqlClient, SqlSchema } from "effect/sql"
 import { AttemptId, Backend, Outcome } from "../domain/Attempt.ts"
 import type { AccountId } from "../domain/Account.ts"
 import type { BuildId } from "../domain/BuildId.ts"
+import { FailureStatus } from "../domain/Failure.ts"
 import type { ViewId } from "../domain/View.ts"
 import { Sha256 } from "../protocol/nix/Hash.ts"
 import { StorePath } from "../protocol/nix/StorePath.ts"
@@ -23,8 +24,9 @@ const candidatesMax = 64
 const Finished = Schema.Struct({
   build: Schema.String,
   state: Schema.Literals(["succeeded", "failed", "cancelled"]),
-  status: Schema.String,
+  status: Schema.Literals(["Built", ...FailureStatus.literals]),
   message: Schema.String,
+  derivation: StorePath,
   isOwn: Schema.Boolean,
   isComplete: Schema.Boolean,
   agrees: Schema.Boolean,
@@ -57,7 +59,7 @@ const MadeOutput = Schema.Struct({
 export type MadeOutput = typeof MadeOutput.Type
 
 /** A request that needed no attempt. */
-export interface Reused extends NewBuild {
+export interface Reused extends Omit<NewBuild, "notReused"> {
   /** The build that answered it. */
   readonly from: string
 }
@@ -86,7 +88,7 @@ export class ReuseRepository extends Context.Service<
         Request: Schema.Struct({ identity: Schema.String, account: Schema.String, view: Schema.String }),
         Result: Finished,
         execute: ({ account, identity, view }) => sql`
-          select build.id::text as build, state, status, message,
+          select build.id::text as build, state, status, message, derivation,
             exists (
               select from build_account where build_account.build = build.id and account = ${account}::uuid
             ) as "isOwn",

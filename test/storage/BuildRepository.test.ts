@@ -78,7 +78,7 @@ layer(Repositories)("BuildRepository", (it) => {
       yield* addNars([out])
       yield* builds.setState(id, "importing")
       assert.strictEqual(yield* builds.endAttempt(attempt.id, end("succeeded")), "written")
-      const outputs = [{ name: "out", path: out.path, narHash: narHash("hello") }]
+      const outputs = [{ name: "out", path: out.path, narHash: narHash("hello"), references: [], contentAddress: "" }]
       assert.strictEqual(yield* builds.finish(id, { ...success, outputs }), "written")
 
       assert.deepInclude(running, { state: "building", accounts: [account.name, other.name] })

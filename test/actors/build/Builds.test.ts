@@ -13,6 +13,8 @@ import { AccountRepository } from "../../../src/storage/AccountRepository.ts"
 import { BuildRepository } from "../../../src/storage/BuildRepository.ts"
 import { HistoryRepository } from "../../../src/storage/HistoryRepository.ts"
 import { LogStore } from "../../../src/storage/LogStore.ts"
+import { RealisationRepository } from "../../../src/storage/RealisationRepository.ts"
+import { ReuseRepository } from "../../../src/storage/ReuseRepository.ts"
 import { ViewRepository } from "../../../src/storage/ViewRepository.ts"
 import * as builders from "../../support/builders.ts"
 import { temporaryDirectory, TestDatabase } from "../../support/postgres.ts"
@@ -22,6 +24,8 @@ const Storage = Layer.mergeAll(
   AccountRepository.layer,
   BuildRepository.layer,
   HistoryRepository.layer,
+  RealisationRepository.layer,
+  ReuseRepository.layer,
   ViewRepository.layer,
   Layer.unwrap(Effect.map(temporaryDirectory, LogStore.layer))
 ).pipe(Layer.provideMerge(TestDatabase), Layer.provideMerge(SecureRandom.layerWebCrypto))
