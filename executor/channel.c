@@ -18,6 +18,7 @@ static void (*ending)(int status);
 
 /* Milliseconds on the kernel's clock; 0: no signs of life. */
 static int64_t next_beat;
+static void (*at_beat)(void);
 
 void channel_open(int fd)
 {
@@ -50,8 +51,9 @@ static int64_t milliseconds(void)
 	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
 }
 
-void channel_beat(void)
+void channel_beat(void (*also)(void))
 {
+	at_beat = also;
 	next_beat = milliseconds() + BEAT_MILLISECONDS;
 }
 
@@ -63,7 +65,8 @@ int channel_poll(struct pollfd *events, nfds_t count)
 
 		if (next_beat && left <= 0) {
 			channel_write(FRAME_HEARTBEAT, NULL, 0);
-			channel_beat();
+			at_beat();
+			channel_beat(at_beat);
 			continue;
 		}
 		ready = poll(events, count, (int)left);

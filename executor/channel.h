@@ -87,8 +87,8 @@ int channel_fd(void);
  */
 void channel_of_machine(int fd, void (*end)(int status));
 
-/* From now on a sign of life every second, whenever we wait. */
-void channel_beat(void);
+/* From now on a sign of life every second, whenever we wait, and `also` is called with it. */
+void channel_beat(void (*also)(void));
 
 /* As poll, without a limit of time. */
 int channel_poll(struct pollfd *events, nfds_t count);

@@ -19,7 +19,11 @@
 /* What the kernel takes beside its page cache for a builder of many processes, and the executor. */
 enum { RESERVE_BYTES = 48 << 20 };
 
+/* Of memory.stat: what is neither a file's nor a cache's, and so has to stay. */
+static const char *const held[] = { "anon ", "shmem ", "pagetables ", "kernel_stack ", "slab_unreclaimable " };
+
 static int made;
+static uint64_t held_bytes_max;
 
 static void put(const char *path, const char *text)
 {
@@ -75,10 +79,27 @@ static uint64_t counted(const char *path, const char *name)
 	return UNKNOWN;
 }
 
+void group_watch(void)
+{
+	uint64_t bytes = 0;
+
+	if (!made)
+		return;
+	for (size_t i = 0; i < sizeof(held) / sizeof(held[0]); i++) {
+		uint64_t some = counted(GROUP "/memory.stat", held[i]);
+
+		bytes += some == UNKNOWN ? 0 : some;
+	}
+	if (bytes > held_bytes_max)
+		held_bytes_max = bytes;
+}
+
 void group_count(struct exited *exited)
 {
 	if (!made)
 		return;
+	if (held_bytes_max > exited->resident_bytes_max)
+		exited->resident_bytes_max = held_bytes_max;
 	exited->memory_peak_bytes = counted(GROUP "/memory.peak", "");
 	exited->oom_kills = counted(GROUP "/memory.events", "oom_kill ");
 	exited->user_microseconds = counted(GROUP "/cpu.stat", "user_usec ");

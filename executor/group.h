@@ -14,7 +14,10 @@ void group_make(void);
 /* Puts a process into it, if there is one. */
 void group_take(pid_t pid);
 
-/* Adds what it has counted; nothing, if there is none. */
+/* Looks how much is held at the moment of what could not be given back. */
+void group_watch(void);
+
+/* Adds what it has counted and seen; nothing, if there is none. */
 void group_count(struct exited *exited);
 
 #endif

@@ -20,6 +20,7 @@
 
 #include "builder.h"
 #include "channel.h"
+#include "group.h"
 #include "job.h"
 #include "nar.h"
 #include "pid1.h"
@@ -147,7 +148,7 @@ int main(int count, char **words)
 	sandbox_prepare();
 	channel_write(FRAME_READY, version, sizeof(version));
 	if (is_machine) {
-		channel_beat();
+		channel_beat(group_watch);
 		pid1_greet();
 	}
 	job_receive(&job, open_directory(BUILD_DIRECTORY), open_directory(ETC_DIRECTORY));

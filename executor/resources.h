@@ -19,7 +19,7 @@ struct __attribute__((packed)) exited {
 	uint8_t value;			/* exit status, signal, or errno of execve */
 	uint64_t user_microseconds;
 	uint64_t system_microseconds;
-	uint64_t resident_bytes_max;	/* of the largest process */
+	uint64_t resident_bytes_max;	/* of the largest process; of the whole build, where more of it was seen */
 	uint64_t scratch_bytes_free;
 	uint64_t scratch_inodes_free;
 	uint64_t memory_peak_bytes;	/* of the whole build */

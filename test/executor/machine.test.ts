@@ -70,6 +70,24 @@ describe.skipIf(!machine.isThere("x86_64"))("a machine", { timeout: 120_000 }, (
     })
   )
 
+  it.effect("tells what a builder held from the files that were kept beside it", () =>
+    Effect.gen(function* () {
+      const megabyte = 2 ** 20
+      const booted = yield* machine.boot("x86_64", { memory: "320M" })
+      // Three that hold 20 MB each at the same time for longer than it takes to look, and a file of 100 MB.
+      const { exit, usage } = yield* run(
+        booted,
+        `for each in 1 2 3; do head -c 20000000 /dev/zero | tail -c 20000000 | (sleep 3; cat > /dev/null) & done; wait
+         head -c 100000000 /dev/zero > file`
+      )
+
+      assert.deepStrictEqual(exit, { _tag: "Exited", status: 0 })
+      assert.isAbove(usage.memoryHeldBytes!, 42 * megabyte)
+      assert.isBelow(usage.memoryHeldBytes!, 95 * megabyte)
+      assert.isAbove(usage.memoryPeakBytes!, 95 * megabyte)
+    })
+  )
+
   it.effect("tells a full disk from a builder that fails", () =>
     Effect.gen(function* () {
       const booted = yield* machine.boot("x86_64", { scratchBytes: 8 * 2 ** 20 })

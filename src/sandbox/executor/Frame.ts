@@ -72,7 +72,7 @@ export interface Exited {
   readonly value: number
   readonly cpuUserMicroseconds: number
   readonly cpuSystemMicroseconds: number
-  /** Of the largest process. */
+  /** Of the largest process; or of the whole build, where more of it was seen. */
   readonly residentBytesMax: number
   /** What was left where the build may write, after it had ended. */
   readonly scratchBytesFree: number
