@@ -5,7 +5,7 @@
  * Version 1 has a hierarchy for each controller, version 2 one for all. What is not there limits nothing, and `has`
  * says so.
  */
-import { Effect } from "effect"
+import { Effect, Schedule } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { SandboxError } from "../SandboxError.ts"
@@ -27,6 +27,10 @@ export interface Counted {
   /** Processes killed for lack of memory within the limit. */
   readonly oomKills: number | null
   readonly memoryPeakBytes: number | null
+  /** The most that was seen at once of what could not have been given back. */
+  readonly memoryHeldBytes: number | null
+  readonly cpuUserMicroseconds: number | null
+  readonly cpuSystemMicroseconds: number | null
 }
 
 /** The group of one attempt. */
@@ -65,10 +69,41 @@ const settings: { readonly [controller: string]: { readonly must: Files; readonl
   }
 }
 
-const counters: { readonly [controller: string]: { readonly kills: string; readonly peak: string } } = {
-  memory: { kills: "memory.oom_control", peak: "memory.max_usage_in_bytes" },
-  unified: { kills: "memory.events", peak: "memory.peak" }
+/** How often it is looked how much a build holds: the kernel counts the peak of all, and of this only what there is. */
+const lookMilliseconds = 500
+
+/** Where what is counted stands. `held`: of memory.stat, what is neither a file's nor a cache's, and so has to stay. */
+const memoryCounters: {
+  readonly [controller: string]: { readonly kills: string; readonly peak: string; readonly held: RegExp }
+} = {
+  memory: {
+    kills: "memory.oom_control",
+    peak: "memory.max_usage_in_bytes",
+    held: /^(?:total_rss|total_shmem) (\d+)$/gm
+  },
+  unified: {
+    kills: "memory.events",
+    peak: "memory.peak",
+    held: /^(?:anon|shmem|pagetables|kernel_stack|slab_unreclaimable) (\d+)$/gm
+  }
 }
+
+/** Version 1 counts in nanoseconds, where `cpuacct` came along with `cpu`. */
+const cpuCounters: {
+  readonly [controller: string]: { readonly user: Counter; readonly system: Counter; readonly perMicrosecond: number }
+} = {
+  cpu: {
+    user: ["cpuacct.usage_user", /^(\d+)$/m],
+    system: ["cpuacct.usage_sys", /^(\d+)$/m],
+    perMicrosecond: 1000
+  },
+  unified: {
+    user: ["cpu.stat", /^user_usec (\d+)$/m],
+    system: ["cpu.stat", /^system_usec (\d+)$/m],
+    perMicrosecond: 1
+  }
+}
+type Counter = readonly [file: string, pattern: RegExp]
 
 const attempt = <A>(operation: string, run: () => A) =>
   Effect.try({ try: run, catch: (cause) => new SandboxError({ operation, detail: String(cause), cause }) })
@@ -103,9 +138,15 @@ export const make = Effect.fnUntraced(function* (groups: ReadonlyArray<ControlGr
     yield* attempt("limiting a control group", () => setLimits(group, limits))
     made.push(group)
   }
+  let memoryHeldBytes: number | null = null
+  const look = Effect.sync(() => {
+    const held = heldNow(made)
+    if (held !== null) memoryHeldBytes = Math.max(memoryHeldBytes ?? 0, held)
+  })
+  yield* look.pipe(Effect.repeat(Schedule.spaced(lookMilliseconds)), Effect.forkScoped)
   return {
     entrances: made.map(({ directory }) => path.join(directory, "cgroup.procs")),
-    counted: Effect.sync(() => count(made))
+    counted: Effect.sync((): Counted => ({ ...countMemory(made), ...countCpu(made), memoryHeldBytes }))
   } satisfies AttemptGroup
 })
 
@@ -118,13 +159,38 @@ const setLimits = ({ controller, directory }: ControlGroup, limits: Limits) => {
   }
 }
 
-const count = (groups: ReadonlyArray<ControlGroup>): Counted => {
-  const group = groups.find(({ controller }) => counters[controller] !== undefined)
-  const files = counters[group?.controller ?? ""]
-  if (group === undefined || files === undefined) return { oomKills: null, memoryPeakBytes: null }
+const memoryOf = (groups: ReadonlyArray<ControlGroup>) => {
+  const group = groups.find(({ controller }) => memoryCounters[controller] !== undefined)
+  const counters = memoryCounters[group?.controller ?? ""]
+  return group === undefined || counters === undefined ? null : { directory: group.directory, ...counters }
+}
+
+const countMemory = (groups: ReadonlyArray<ControlGroup>): Pick<Counted, "oomKills" | "memoryPeakBytes"> => {
+  const memory = memoryOf(groups)
+  if (memory === null) return { oomKills: null, memoryPeakBytes: null }
   return {
-    oomKills: numberIn(readText(path.join(group.directory, files.kills)), /^oom_kill (\d+)$/m),
-    memoryPeakBytes: numberIn(readText(path.join(group.directory, files.peak)), /^(\d+)$/m)
+    oomKills: numberIn(readText(path.join(memory.directory, memory.kills)), /^oom_kill (\d+)$/m),
+    memoryPeakBytes: numberIn(readText(path.join(memory.directory, memory.peak)), /^(\d+)$/m)
+  }
+}
+
+const heldNow = (groups: ReadonlyArray<ControlGroup>): number | null => {
+  const memory = memoryOf(groups)
+  const text = memory === null ? null : readText(path.join(memory.directory, "memory.stat"))
+  if (memory === null || text === null) return null
+  return [...text.matchAll(memory.held)].reduce((sum, [, bytes]) => sum + Number(bytes), 0)
+}
+
+const countCpu = (groups: ReadonlyArray<ControlGroup>) => {
+  const group = groups.find(({ controller }) => cpuCounters[controller] !== undefined)
+  const counters = cpuCounters[group?.controller ?? ""]
+  const read = ([file, pattern]: Counter): number | null => {
+    const found = numberIn(readText(path.join(group?.directory ?? "", file)), pattern)
+    return found === null ? null : Math.round(found / (counters?.perMicrosecond ?? 1))
+  }
+  return {
+    cpuUserMicroseconds: counters === undefined ? null : read(counters.user),
+    cpuSystemMicroseconds: counters === undefined ? null : read(counters.system)
   }
 }
 

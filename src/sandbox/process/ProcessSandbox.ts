@@ -116,24 +116,25 @@ const make = Effect.fnUntraced(function* (options: Options) {
       : job
     const running = yield* Run.start(makeChannel(launched.channel), told, {
       judge: Effect.fnUntraced(function* (exited: Exited) {
-        const { memoryPeakBytes, oomKills } = yield* group.counted
+        const { cpuSystemMicroseconds, cpuUserMicroseconds, memoryHeldBytes, memoryPeakBytes, oomKills } =
+          yield* group.counted
         const kills = yield* ControlGroups.machineOomKills
         return {
           exit: Ending.exitOf(exited, { oomKills, machineKilled: kills !== killsBefore }),
           usage: {
             ...noUsage,
-            cpuUserMicroseconds: exited.cpuUserMicroseconds,
-            cpuSystemMicroseconds: exited.cpuSystemMicroseconds,
+            cpuUserMicroseconds: cpuUserMicroseconds ?? exited.cpuUserMicroseconds,
+            cpuSystemMicroseconds: cpuSystemMicroseconds ?? exited.cpuSystemMicroseconds,
             memoryPeakBytes: memoryPeakBytes ?? exited.residentBytesMax,
-            memoryHeldBytes: exited.residentBytesMax
+            memoryHeldBytes: Math.max(memoryHeldBytes ?? 0, exited.residentBytesMax)
           }
         }
       }),
       lost: Effect.fnUntraced(function* (error: SandboxError) {
-        const { memoryPeakBytes, oomKills } = yield* group.counted
+        const { oomKills, ...used } = yield* group.counted
         // The executor is within the limit as well, and may be the one that the kernel takes.
         if (oomKills !== null && oomKills > 0) {
-          return { exit: { _tag: "OutOfMemory", certain: true }, usage: { ...noUsage, memoryPeakBytes } } as const
+          return { exit: { _tag: "OutOfMemory", certain: true }, usage: { ...noUsage, ...used } } as const
         }
         const complaint = yield* launched.complaint
         return yield* complaint === ""
