@@ -1,5 +1,6 @@
 /**
- * `npm run check`, `npm test` and `npm run bench`: which tools judge the code, and how their verdicts are added up.
+ * `npm run check`, `npm test` and the longer runs beside them: which tools judge the code, and how their verdicts are
+ * added up.
  */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -68,5 +69,7 @@ const vitest = async (args) => {
     rmSync(dir, { recursive: true, force: true })
   }
 }
+
+export const mishaps = (args) => runInPlace([node24, path.join(root, "test/mishaps/main.ts"), ...args], { cwd: root })
 
 export const bench = (args) => runInPlace([node24, path.join(root, "bench/main.ts"), ...args], { cwd: root })

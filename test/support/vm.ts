@@ -26,7 +26,7 @@ export class Place extends Context.Service<
 const scratchBytes = 64 * 2 ** 20
 
 /** A directory as a tree. */
-const treeOf = (place: string): Tree => {
+export const treeOf = (place: string): Tree => {
   const status = fs.lstatSync(place)
   if (status.isSymbolicLink()) return { _tag: "Symlink", target: fs.readlinkSync(place) }
   if (!status.isDirectory()) {
