@@ -45,6 +45,8 @@ type Untimed<M> = M extends Queue.Message ? Omit<M, "at"> : never
 
 /** Who asked for a lease, until it is given back. */
 interface Asker {
+  /** The request has been read. */
+  readonly entered: Deferred.Deferred<void>
   readonly granted: Deferred.Deferred<Lease, NeverFits>
   readonly lost: Deferred.Deferred<HostId>
 }
@@ -97,6 +99,9 @@ export class Scheduler extends Context.Service<
               return [decisions, next]
             })
             yield* Effect.forEach(decisions, perform, { discard: true })
+            if (message._tag === "Requested") {
+              yield* tellAsker(message.need.lease, ({ entered }) => Deferred.succeed(entered, undefined))
+            }
           }).pipe(
             Effect.tapCause((cause) =>
               message._tag === "Requested"
@@ -123,6 +128,7 @@ export class Scheduler extends Context.Service<
           Effect.uninterruptibleMask((restore) =>
             Effect.gen(function* () {
               const asker: Asker = {
+                entered: yield* Deferred.make<void>(),
                 granted: yield* Deferred.make<Lease, NeverFits>(),
                 lost: yield* Deferred.make<HostId>()
               }
@@ -144,11 +150,12 @@ export class Scheduler extends Context.Service<
             if (asker === undefined) return Stream.empty
             return Stream.unfold(0, (looks) =>
               Effect.gen(function* () {
-                if (looks > 0) yield* Effect.sleep(`${pause(yield* Ref.get(books))} seconds`)
+                if (looks === 0) yield* Deferred.await(asker.entered)
+                else yield* Effect.sleep(`${pause(yield* Ref.get(books))} seconds`)
                 return [Standing.find(yield* Ref.get(books), lease), looks + 1] as const
               })
             ).pipe(
-              // Null before the request has been read.
+              // Null once it is granted, of which the stream is told a little later.
               Stream.filter((standing) => standing !== null),
               Stream.changesWith((a, b) => a.before === b.before && a.reason === b.reason && a.kept === b.kept),
               Stream.interruptWhen(Effect.exit(Deferred.await(asker.granted)))
