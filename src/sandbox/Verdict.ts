@@ -5,6 +5,7 @@
  */
 import { constants } from "node:os"
 import type { Failure } from "../domain/Failure.ts"
+import * as Size from "../domain/Size.ts"
 import { print, type StorePath } from "../protocol/nix/StorePath.ts"
 import type { Exit } from "./Sandbox.ts"
 
@@ -58,7 +59,7 @@ export const verdict = (
       return failed(`with exit code 1: ${exit.detail}`)
     case "OutOfMemory":
       return {
-        ...failed(`for lack of memory: it was killed at its limit of ${Math.floor(job.memoryBytes / 2 ** 20)} MiB`),
+        ...failed(`out of memory: it needed more than its ${Size.print(job.memoryBytes)}`),
         outcome: "out-of-memory"
       }
     case "OutOfScratch":

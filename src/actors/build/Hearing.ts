@@ -1,9 +1,9 @@
 /**
  * What one waiter hears of a build, over all the attempts that it takes.
  *
- * A lost builder is no business of the client's. The next attempt's log is held back as long as it repeats what was
- * heard of the last; once it goes further, the rest follows as if nothing had happened. Only where it differs is the
- * waiter told that the build was started again, and hears the new log from its first line.
+ * A builder that is lost, or had too little memory, is no business of the client's. The next attempt's log is held back
+ * as long as it repeats what was heard of the last; once it goes further, the rest follows as if nothing had happened.
+ * Only where it differs is the waiter told that the build was started again, and hears the new log from its first line.
  *
  * Nothing of a log is kept in memory: what was heard is remembered by its length and hash, and read again if need be.
  */
@@ -12,7 +12,7 @@ import { createHash, type Hash } from "node:crypto"
 import type { AttemptId } from "../../domain/Attempt.ts"
 import type { Heard } from "./Builds.ts"
 
-const startedAgain: Heard = { _tag: "Service", line: "drover: the builder was lost; started again" }
+const startedAgain: Heard = { _tag: "Service", line: "drover: the build was started again" }
 
 const log = (bytes: Uint8Array): Heard => ({ _tag: "Log", bytes })
 
