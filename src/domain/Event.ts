@@ -31,7 +31,21 @@ export const Event = Schema.TaggedUnion({
     memoryBytes: Whole
   },
 
-  LeaseRequested: { lease: LeaseId, account: AccountId },
+  /** An account's part of what there is, to that of others: one, unless it is told. */
+  AccountWeighed: { account: AccountId, weight: Schema.Finite },
+
+  LeaseRequested: {
+    lease: LeaseId,
+    account: AccountId,
+    system: Schema.String,
+    features: Schema.Array(Schema.String),
+    cores: Schema.Union([Whole, Schema.Literal("all")]),
+    memoryBytes: Whole
+  },
+  /** Nothing more is lent of the host until this lease is; it counts as lent already. */
+  HostKept: { lease: LeaseId, host: HostId, cores: Whole, memoryBytes: Whole },
+  /** For this lease, it is kept no more. */
+  HostFreed: { lease: LeaseId },
   /** What is taken out of the host's books: the sandbox's own overhead included. */
   LeaseGranted: { lease: LeaseId, host: HostId, cores: Whole, memoryBytes: Whole },
   /** No host could ever give it. */

@@ -4,6 +4,7 @@
  * - `record`    nothing is missing from it.
  * - `host`      what is lent of a host at any moment is no more than the host; nothing is lent of one that is not open.
  * - `lease`     is asked for once, given once at most, and returned once, when its attempt has ended.
+ * - `order`     leases are given in a fair order: see `Fairness`.
  * - `attempt`   runs on a lease of its own, one at a time for a build, and is ended by nobody's word but its own.
  * - `verified`  a build succeeds only by an attempt whose outputs were verified.
  * - `end`       every build ends once; an end that somebody was told of stays.
@@ -17,6 +18,7 @@
  */
 import type { AttemptId } from "./Attempt.ts"
 import type { Event, Recorded } from "./Event.ts"
+import { Fairness } from "./Fairness.ts"
 import type { HostId } from "./Host.ts"
 import { LeaseId } from "./Lease.ts"
 import { type Ended, type Loan, type Marker, type Open, origin, type Room, type Waiter } from "./Marker.ts"
@@ -37,8 +39,9 @@ export class Checker {
   readonly #builds: Map<string, Mutable<Open>>
   readonly #ended: Map<string, Mutable<Ended>>
   readonly #waiters: Map<string, Mutable<Waiter>>
+  readonly #fairness = new Fairness()
 
-  constructor({ builds, ended, hosts, isBlind, leases, ordinal, run, waiters }: Marker = origin) {
+  constructor({ builds, ended, hosts, isBlind, leases, ordinal, run, waiters, weights }: Marker = origin) {
     const copied = <K, V extends object>(entries: ReadonlyArray<readonly [K, V]>) =>
       new Map(entries.map(([key, value]) => [key, { ...value }]))
     this.#run = run
@@ -49,6 +52,13 @@ export class Checker {
     this.#builds = copied(builds)
     this.#ended = copied(ended)
     this.#waiters = copied(waiters)
+    for (const [id, host] of hosts) this.#fairness.setHost(id, host)
+    for (const [account, weight] of weights) this.#fairness.setWeight(account, weight)
+    for (const [id, lease] of leases) {
+      if (lease.kept !== null) this.#fairness.keep(lease.account, lease.kept, 1)
+      if (lease.host !== null) this.#fairness.lend(lease.account, lease, 1)
+      else if (lease.kept === null) this.#fairness.wait(id, lease)
+    }
   }
 
   get marker(): Marker {
@@ -59,6 +69,7 @@ export class Checker {
       isBlind: this.#isBlind,
       hosts: [...this.#hosts],
       leases: [...this.#leases],
+      weights: this.#fairness.weights,
       builds: [...this.#builds],
       ended: [...this.#ended].filter(([build]) => awaited.has(build)),
       waiters: [...this.#waiters]
@@ -99,6 +110,7 @@ export class Checker {
 
   #forget() {
     for (const each of [this.#hosts, this.#leases, this.#builds, this.#waiters]) each.clear()
+    this.#fairness.forget()
   }
 
   #judge(event: Event): ReadonlyArray<Complaint> {
@@ -111,7 +123,12 @@ export class Checker {
         return this.#stopped()
       case "HostChanged":
         return this.#hostChanged(event)
+      case "AccountWeighed":
+        this.#fairness.setWeight(event.account, event.weight)
+        return []
       case "LeaseRequested":
+      case "HostKept":
+      case "HostFreed":
       case "LeaseGranted":
       case "LeaseRefused":
       case "LeaseReturned":
@@ -143,6 +160,7 @@ export class Checker {
   #hostChanged({ cores, host, memoryBytes, state }: EventOf<"HostChanged">): ReadonlyArray<Complaint> {
     const { bytesLent = 0, coresLent = 0 } = this.#hosts.get(host) ?? {}
     this.#hosts.set(host, { state, cores, memoryBytes, coresLent, bytesLent })
+    this.#fairness.setHost(host, { cores, memoryBytes })
     return []
   }
 
@@ -151,23 +169,36 @@ export class Checker {
     if (event._tag === "LeaseRequested") {
       if (lease !== undefined)
         return [["lease", "a lease that nobody has asked for", `${event.lease}, asked for twice`]]
-      this.#leases.set(event.lease, {
-        account: event.account,
-        host: null,
-        cores: 0,
-        memoryBytes: 0,
-        attempt: "none"
-      })
+      const { account, cores, features, memoryBytes: asked, system } = event
+      const shape = JSON.stringify([system, features, cores])
+      const loan = { account, shape, asked, host: null, cores: 0, memoryBytes: 0, kept: null, attempt: "none" as const }
+      this.#leases.set(event.lease, loan)
+      this.#fairness.wait(event.lease, loan)
       return []
     }
+    // What is given back is kept free no more, and told of so after it.
+    if (lease === undefined && event._tag === "HostFreed") return []
     if (lease === undefined) return this.#unknown("lease", `lease ${event.lease}`)
     switch (event._tag) {
       case "LeaseGranted":
         return this.#granted(event, lease)
+      case "HostKept":
+        this.#free(event.lease, lease)
+        lease.kept = { cores: event.cores, memoryBytes: event.memoryBytes }
+        this.#fairness.leave(event.lease, lease)
+        this.#fairness.keep(lease.account, lease.kept, 1)
+        return []
+      case "HostFreed":
+        this.#free(event.lease, lease)
+        return []
       case "LeaseRefused":
+        this.#fairness.leave(event.lease, lease)
         return lease.host === null ? [] : [["lease", "a lease not given", `${event.lease} of ${lease.host}, refused`]]
       case "LeaseReturned": {
         this.#leases.delete(event.lease)
+        this.#free(event.lease, lease)
+        this.#fairness.leave(event.lease, lease)
+        if (lease.host !== null) this.#fairness.lend(lease.account, lease, -1)
         const host = lease.host === null ? undefined : this.#hosts.get(lease.host)
         if (host !== undefined) {
           host.coresLent -= lease.cores
@@ -180,16 +211,31 @@ export class Checker {
     }
   }
 
+  /** For it no host is kept any more; if it is still to be given, it waits among the others. */
+  #free(id: LeaseId, lease: Mutable<Loan>) {
+    if (lease.kept === null) return
+    this.#fairness.keep(lease.account, lease.kept, -1)
+    lease.kept = null
+    if (lease.host === null) this.#fairness.wait(id, lease)
+  }
+
   #granted(event: EventOf<"LeaseGranted">, lease: Mutable<Loan>): ReadonlyArray<Complaint> {
     if (lease.host !== null) return [["lease", "a lease not given yet", `${event.lease}, given twice`]]
+    const passedOver = lease.kept === null ? this.#fairness.passedOver(lease) : null
     const host = this.#hosts.get(event.host)
     lease.host = event.host
     lease.cores = event.cores
     lease.memoryBytes = event.memoryBytes
+    this.#fairness.leave(event.lease, lease)
+    this.#fairness.lend(lease.account, lease, 1)
     if (host === undefined) return this.#unknown("host", `host ${event.host}`)
     host.coresLent += event.cores
     host.bytesLent += event.memoryBytes
     const complaints: Array<Complaint> = []
+    if (passedOver !== null && !this.#isBlind) {
+      const expected = `a lease for the account with the smaller share, ${passedOver.account} with ${passedOver.lease}`
+      complaints.push(["order", expected, `${lease.account} with ${event.lease}`])
+    }
     if (host.state !== "open") complaints.push(["host", `an open host`, `${event.host}, ${host.state}`])
     if (host.coresLent > host.cores) {
       complaints.push(["host", `at most ${host.cores} cores lent of ${event.host}`, String(host.coresLent)])
@@ -333,7 +379,9 @@ const notCurrent = ({ _tag, attempt, build }: AttemptEvent, current: AttemptId |
 ]
 
 type EventOf<Tag extends Event["_tag"]> = Extract<Event, { readonly _tag: Tag }>
-type LeaseEvent = EventOf<"LeaseRequested" | "LeaseGranted" | "LeaseRefused" | "LeaseReturned">
+type LeaseEvent = EventOf<
+  "LeaseRequested" | "HostKept" | "HostFreed" | "LeaseGranted" | "LeaseRefused" | "LeaseReturned"
+>
 type BuildEvent = EventOf<"BuildQueued" | "BuildEnded" | "BuildReused">
 type AttemptEvent = EventOf<"AttemptStarted" | "OutputsVerified" | "AttemptEnded">
 type WaiterEvent = EventOf<"WaiterCame" | "WaiterAnswered" | "WaiterLeft">

@@ -20,10 +20,16 @@ export type Room = typeof Room.Type
 
 export const Loan = Schema.Struct({
   account: AccountId,
+  /** What is asked for, but for memory; equal words, equal hosts. */
+  shape: Schema.String,
+  /** Bytes of memory that are asked for. */
+  asked: Schema.Int,
   /** Null until it is given. */
   host: Schema.NullOr(HostId),
   cores: Schema.Int,
   memoryBytes: Schema.Int,
+  /** What is kept of a host until it is given. */
+  kept: Schema.NullOr(Schema.Struct({ cores: Schema.Int, memoryBytes: Schema.Int })),
   attempt: Schema.Literals(["none", "running", "ended"])
 })
 export type Loan = typeof Loan.Type
@@ -62,6 +68,7 @@ export const Marker = Schema.Struct({
   isBlind: Schema.Boolean,
   hosts: entries(HostId, Room),
   leases: entries(LeaseId, Loan),
+  weights: entries(AccountId, Schema.Finite),
   builds: entries(Schema.String, Open),
   ended: entries(Schema.String, Ended),
   waiters: entries(Schema.String, Waiter)
@@ -75,6 +82,7 @@ export const origin: Marker = {
   isBlind: false,
   hosts: [],
   leases: [],
+  weights: [],
   builds: [],
   ended: [],
   waiters: []

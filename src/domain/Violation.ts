@@ -5,6 +5,7 @@ export const Rule = Schema.Literals([
   "record",
   "host",
   "lease",
+  "order",
   "attempt",
   "verified",
   "end",

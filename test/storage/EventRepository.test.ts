@@ -26,7 +26,7 @@ const history: ReadonlyArray<Event> = [
   { _tag: "ServerStarted" },
   { _tag: "BuildQueued", build: uuid(3), identity, account },
   { _tag: "WaiterCame", waiter: uuid(4), build: uuid(3), identity, account },
-  { _tag: "LeaseRequested", lease, account },
+  { _tag: "LeaseRequested", lease, account, system: "x86_64-linux", features: [], cores: 1, memoryBytes: 1 },
   { _tag: "LeaseReturned", lease },
   { _tag: "BuildEnded", build: uuid(3), state: "cancelled", attempt: null }
 ]
