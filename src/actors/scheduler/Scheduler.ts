@@ -20,7 +20,9 @@ import {
 import type { Host, HostId } from "../../domain/Host.ts"
 import type { Lease, LeaseId } from "../../domain/Lease.ts"
 import type { Need } from "../../domain/Need.ts"
+import { Journal } from "../../storage/Journal.ts"
 import { supervise } from "../Supervisor.ts"
+import * as Chronicle from "./Chronicle.ts"
 import * as Queue from "./Queue.ts"
 import type { State } from "./Room.ts"
 import * as Standing from "./Standing.ts"
@@ -72,6 +74,8 @@ export class Scheduler extends Context.Service<
       Effect.gen(function* () {
         const mailbox = yield* Effect.acquireRelease(Mailbox.unbounded<Untimed<Queue.Message>>(), Mailbox.shutdown)
         const books = yield* Ref.make(Queue.open(hosts))
+        const journal = yield* Journal
+        yield* Effect.forEach(Chronicle.opening(hosts), journal.append, { discard: true })
         const askers = new Map<LeaseId, Asker>()
 
         const tellAsker = <A>(lease: LeaseId, tell: (asker: Asker) => Effect.Effect<A>) => {
@@ -94,10 +98,12 @@ export class Scheduler extends Context.Service<
         const receive = (message: Untimed<Queue.Message>) =>
           Effect.gen(function* () {
             const at = yield* Clock.currentTimeMillis
-            const decisions = yield* Ref.modify(books, (books) => {
-              const [next, decisions] = Queue.step(books, { ...message, at })
-              return [decisions, next]
+            const [decisions, events] = yield* Ref.modify(books, (books) => {
+              const timed = { ...message, at }
+              const [next, decisions] = Queue.step(books, timed)
+              return [[decisions, Chronicle.events(books, timed, decisions, next)], next]
             })
+            yield* Effect.forEach(events, journal.append, { discard: true })
             yield* Effect.forEach(decisions, perform, { discard: true })
             if (message._tag === "Requested") {
               yield* tellAsker(message.need.lease, ({ entered }) => Deferred.succeed(entered, undefined))
@@ -112,6 +118,10 @@ export class Scheduler extends Context.Service<
             )
           )
 
+        // Once nobody takes what is said any more, the last leases are given back: that, too, is to be on record.
+        yield* Effect.addFinalizer(() =>
+          Effect.flatMap(Mailbox.clear(mailbox), (rest) => Effect.forEach(rest, receive, { discard: true }))
+        )
         yield* Mailbox.take(mailbox).pipe(
           Effect.flatMap(receive),
           Effect.forever,
