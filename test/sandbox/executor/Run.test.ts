@@ -13,7 +13,7 @@ const frame = (type: number, ...payload: ReadonlyArray<number>) => {
   header.writeUInt32LE(payload.length, 1)
   return Buffer.concat([header, Buffer.from(payload)])
 }
-const ready = frame(0x81, 2, 0, 0, 0)
+const ready = frame(0x81, Frame.version, 0, 0, 0)
 const log = (text: string) => frame(0x82, ...Buffer.from(text))
 const exited = frame(0x83, ...Array.from({ length: 58 }, () => 0), 1)
 const narData = (text: string) => frame(0x84, ...Buffer.from(text))
