@@ -101,7 +101,7 @@ export class Scheduler extends Context.Service<
             const [decisions, events] = yield* Ref.modify(books, (books) => {
               const timed = { ...message, at }
               const [next, decisions] = Queue.step(books, timed)
-              return [[decisions, Chronicle.events(books, timed, decisions, next)], next]
+              return [[decisions, Chronicle.events(books, timed, decisions, next)] as const, next]
             })
             yield* Effect.forEach(events, journal.append, { discard: true })
             yield* Effect.forEach(decisions, perform, { discard: true })
