@@ -34,6 +34,7 @@ import { AccountRepository } from "./storage/AccountRepository.ts"
 import * as FileBlobStore from "./storage/blob/FileBlobStore.ts"
 import { BuildRepository } from "./storage/BuildRepository.ts"
 import * as Database from "./storage/Database.ts"
+import * as Gauges from "./storage/Gauges.ts"
 import { HistoryRepository } from "./storage/HistoryRepository.ts"
 import { HostRepository } from "./storage/HostRepository.ts"
 import { LogStore } from "./storage/LogStore.ts"
@@ -47,6 +48,7 @@ import { TreeCache } from "./storage/TreeCache.ts"
 import { ViewRepository } from "./storage/ViewRepository.ts"
 import * as Export from "./telemetry/Export.ts"
 import * as LogFormat from "./telemetry/LogFormat.ts"
+import * as Process from "./telemetry/Process.ts"
 
 /** Unpacked inputs that no build uses at the moment. Losing them costs time and nothing else. */
 const treeBudgetBytes = 20 * 2 ** 30
@@ -194,7 +196,9 @@ const server = (config: Config) =>
     const identity = yield* Identity.prepare(config.dataDir)
     const doors = Layer.mergeAll(
       SshServer.layer({ ...config.sshListen, hostKey: identity.hostKey, handler }).pipe(Layer.provide(authentication)),
-      Health.layer({ ...config.httpListen, ready: Effect.succeed(true) }),
+      Health.layer({ ...config.httpListen, metricsAllow: config.metricsAllow, ready: Effect.succeed(true) }),
+      Process.layer,
+      Gauges.layer(config.dataDir),
       OperatorSocket.layer(config.dataDir)
     )
     const house = doors.pipe(

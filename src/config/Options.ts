@@ -3,6 +3,7 @@ import * as path from "node:path"
 import * as IpPrefix from "../domain/IpPrefix.ts"
 import * as ListenAddress from "../domain/ListenAddress.ts"
 import * as Size from "../domain/Size.ts"
+import * as Span from "../domain/Span.ts"
 import { type Setting, setting } from "./Setting.ts"
 
 const sandboxChoices = ["auto", "kvm", "emulated", "process"] as const
@@ -28,6 +29,41 @@ const parseSystems = (text: string): ReadonlyArray<string> | undefined => {
   const systems = text.split(",")
   return systems.every((system) => /^[a-z0-9_]+-linux$/.test(system)) ? [...new Set(systems)] : undefined
 }
+
+/** Networks whose machines may do something that others may not. */
+const networks = (
+  option: string,
+  about: string,
+  { fallback, otherwise }: { readonly fallback: string; readonly otherwise: string }
+) => {
+  const parse = (text: string) => (text === "none" ? [] : (IpPrefix.parseList(text) ?? undefined))
+  return setting<ReadonlyArray<IpPrefix.IpPrefix>>({
+    option,
+    placeholder: "LIST",
+    about,
+    allowed: "prefixes such as 10.1.0.0/16,fd12:3456::/32, with commas between them, or none",
+    parse,
+    fallback: () => parse(fallback) ?? [],
+    otherwise,
+    print: (prefixes) => prefixes.map(IpPrefix.print).join(",") || "none"
+  })
+}
+
+/** In seconds, up to a day: who wants more wants something else. */
+const span = (option: string, about: string, fallback: number) =>
+  setting<number>({
+    option,
+    placeholder: "TIME",
+    about,
+    allowed: "a time from 0 to 24h, such as 30s, 10m or 2h",
+    parse: (text) => {
+      const seconds = Span.parse(text)
+      return seconds !== null && seconds <= 86_400 ? seconds : undefined
+    },
+    fallback: () => fallback,
+    otherwise: Span.print(fallback),
+    print: Span.print
+  })
 
 const coresMax = 4096
 const memoryBytesMin = 256 * 1024 ** 2
@@ -85,6 +121,14 @@ export const settings = {
     otherwise: "seven eighths of this machine's",
     print: Size.print
   }),
+  /** Without it, a client whose network fails for a moment would lose what it has waited for; with too much, others wait. */
+  disconnectGraceSeconds: span(
+    "disconnect-grace",
+    "how long builds are kept whose client is not heard of any more",
+    600
+  ),
+  /** Without it an end cuts every build short; with it, whoever ends the server waits. */
+  drainSeconds: span("drain-time", "how long builds that run may go on once the server is told to end", 0),
   /** A virtual machine unless somebody who knows better says otherwise: it never comes to be `process` by itself. */
   sandbox: setting<SandboxChoice>({
     option: "sandbox",
@@ -108,15 +152,14 @@ export const settings = {
     print: (systems) => systems?.join(",") ?? allSystems
   }),
   /** Without it, a mirror on a private network could not be reached; with too much in it, everything there could be. */
-  egressAllow: setting<ReadonlyArray<IpPrefix.IpPrefix>>({
-    option: "egress-allow",
-    placeholder: "LIST",
-    about: "networks that fetching builds may reach beside public ones",
-    allowed: "prefixes such as 10.1.0.0/16,fd12:3456::/32, with commas between them, or none",
-    parse: (text) => (text === "none" ? [] : (IpPrefix.parseList(text) ?? undefined)),
-    fallback: () => [],
-    otherwise: "none: public addresses only",
-    print: (prefixes) => prefixes.map(IpPrefix.print).join(",") || "none"
+  egressAllow: networks("egress-allow", "networks that fetching builds may reach beside public ones", {
+    fallback: "none",
+    otherwise: "none: public addresses only"
+  }),
+  /** Open to all, it would tell anybody how much is built here, and when. */
+  metricsAllow: networks("metrics-allow", "networks that may read /metrics, beside /healthz and /readyz", {
+    fallback: "127.0.0.0/8,::1",
+    otherwise: "this machine: 127.0.0.0/8,::1"
   })
 } as const
 

@@ -3,15 +3,18 @@
  *
  *     GET /healthz    200 as soon as it listens: the event loop turns
  *     GET /readyz     200 when all that serving needs is there, else 503
+ *     GET /metrics    every metric as Prometheus reads it, to whom the operator lets have it
  *
- * Everything else is 404. Nothing is read of a request but its first line and its headers, within bounds of size
+ * Everything else is 404, and so are the metrics to others. Nothing is read of a request but its first line and its headers, within bounds of size
  * and time, so that this port may be as open to hostile peers as the other.
  */
 import { NodeHttpServer } from "@effect/platform-node"
-import { Context, type Duration, Effect, Layer } from "effect"
+import { Context, type Duration, Effect, Layer, Option } from "effect"
 import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import * as http from "node:http"
 import type * as net from "node:net"
+import * as IpPrefix from "../domain/IpPrefix.ts"
+import * as Prometheus from "../telemetry/Prometheus.ts"
 
 export interface HealthOptions<R> {
   readonly host: string
@@ -19,6 +22,8 @@ export interface HealthOptions<R> {
   readonly port: number
   /** Asked at each request. Too late an answer counts as no. */
   readonly ready: Effect.Effect<boolean, never, R>
+  /** Who may read the metrics, by where they come from. */
+  readonly metricsAllow: ReadonlyArray<IpPrefix.IpPrefix>
 }
 
 export class Health extends Context.Service<
@@ -46,7 +51,7 @@ const limits: http.ServerOptions = {
   connectionsCheckingInterval: 5_000
 }
 
-const make = Effect.fnUntraced(function* <R>({ host, port, ready }: HealthOptions<R>) {
+const make = Effect.fnUntraced(function* <R>({ host, metricsAllow, port, ready }: HealthOptions<R>) {
   const server = http.createServer(limits)
   server.maxConnections = connectionsMax
   // One socket that cannot be accepted is no reason to end; one that nobody listens to would be.
@@ -58,21 +63,28 @@ const make = Effect.fnUntraced(function* <R>({ host, port, ready }: HealthOption
   })
   // Runs between no longer serving and waiting for all connections to be gone, which a peer could otherwise delay.
   yield* Effect.addFinalizer(() => Effect.sync(() => server.closeAllConnections()))
-  yield* serve(answer(ready))
+  yield* serve(answer(ready, metricsAllow))
   // A TCP server that listens has an address of this kind.
   const bound = server.address() as net.AddressInfo
   return Health.of({ host: bound.address, port: bound.port })
 })
 
-const answer = <R>(ready: Effect.Effect<boolean, never, R>) =>
+const answer = <R>(ready: Effect.Effect<boolean, never, R>, metricsAllow: ReadonlyArray<IpPrefix.IpPrefix>) =>
   Effect.gen(function* () {
-    const { method, url } = yield* HttpServerRequest.HttpServerRequest
+    const { method, remoteAddress, url } = yield* HttpServerRequest.HttpServerRequest
     if (method !== "GET" && method !== "HEAD") return say(404, "not found")
     switch (url.split("?")[0]) {
       case "/healthz":
         return say(200, "ok")
       case "/readyz":
         return (yield* inTime(ready)) ? say(200, "ready") : say(503, "not ready")
+      case "/metrics":
+        return isWithin(
+          metricsAllow,
+          Option.getOrElse(remoteAddress, () => "")
+        )
+          ? HttpServerResponse.text(yield* Prometheus.format, { contentType: Prometheus.contentType, headers })
+          : say(404, "not found")
       default:
         return say(404, "not found")
     }
@@ -81,5 +93,12 @@ const answer = <R>(ready: Effect.Effect<boolean, never, R>) =>
 const inTime = <R>(ready: Effect.Effect<boolean, never, R>) =>
   Effect.timeoutOrElse(ready, { duration: readyTime, orElse: () => Effect.succeed(false) })
 
-const say = (status: number, text: string) =>
-  HttpServerResponse.text(`${text}\n`, { status, headers: { "cache-control": "no-store" } })
+/** A socket for both versions of the protocol tells an address of version 4 as one of version 6. */
+const isWithin = (allowed: ReadonlyArray<IpPrefix.IpPrefix>, address: string): boolean => {
+  const from = IpPrefix.parseAddress(address.replace(/^::ffff:(?=[0-9.]+$)/i, ""))
+  return from !== null && allowed.some((prefix) => IpPrefix.holds(prefix, from))
+}
+
+const headers = { "cache-control": "no-store" }
+
+const say = (status: number, text: string) => HttpServerResponse.text(`${text}\n`, { status, headers })

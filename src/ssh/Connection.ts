@@ -12,6 +12,7 @@ import { Cause, Deferred, type Duration, Effect, Exit, FiberSet, Queue, Result, 
 import * as crypto from "node:crypto"
 import type { Channel } from "../actors/session/Channel.ts"
 import type { Account } from "../domain/Account.ts"
+import * as Metrics from "../telemetry/Metrics.ts"
 import type { Departure } from "../domain/Departure.ts"
 import { Authentication, fingerprint, isEd25519, isSignedBy } from "./Authentication.ts"
 import { type Command, type CommandRefused, refusedStatus } from "./Command.ts"
@@ -206,7 +207,7 @@ const runSession = Effect.fnUntraced(
   function* <R>({ channel, command }: SessionOpened, handler: Handler<R>, _forget: () => void) {
     const answer = Result.isFailure(command)
       ? Effect.as(Effect.ignore(channel.writeError(line(command.failure.message))), refusedStatus)
-      : Effect.scoped(handler(command.success, channel))
+      : Effect.scoped(handler(command.success, channel)).pipe(Metrics.counted(Metrics.activeSessions))
     const exit = yield* Effect.exit(answer)
     if (Exit.isSuccess(exit)) return channel.finish(exit.value)
     if (Cause.hasInterruptsOnly(exit.cause)) return

@@ -10,9 +10,11 @@
  *
  * @see RFC 4253, RFC 4254
  */
-import { Context, Duration, Effect, FiberSet, Layer, Queue, Result, Schema, type Scope } from "effect"
+import { Context, Duration, Effect, FiberSet, Layer, Metric, Queue, Result, Schema, type Scope } from "effect"
 import * as net from "node:net"
 import ssh2 from "ssh2"
+import * as Attributes from "../telemetry/Attributes.ts"
+import * as Metrics from "../telemetry/Metrics.ts"
 import * as Admission from "./Admission.ts"
 import type { Authentication } from "./Authentication.ts"
 import * as Command from "./Command.ts"
@@ -105,7 +107,8 @@ const make = Effect.fnUntraced(function* <R>(
     // It may have gone before anyone listened.
     if (socket.destroyed) return
     ssh.injectSocket(socket)
-    const end = yield* connection.run(options.handler, admitted)
+    const end = yield* connection.run(options.handler, admitted).pipe(Metrics.counted(Metrics.activeConnections))
+    yield* Metric.update(Metrics.of(Metrics.endedConnections, { [Attributes.connectionEnd]: end }), 1)
     // Those who never got in come in any number.
     yield* connection.account() === undefined
       ? Effect.logDebug(`ended: ${end}`)

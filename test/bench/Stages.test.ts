@@ -12,7 +12,8 @@ const span = (spanId: string, parentSpanId: string, name: string, start: number,
   name,
   startNanos: BigInt(start * 1e6),
   endNanos: BigInt(end * 1e6),
-  attributes: name === "build" ? { [Attributes.outcome]: "succeeded" } : {}
+  attributes: name === "build" ? { [Attributes.outcome]: "succeeded" } : {},
+  links: []
 })
 
 describe("the stages of builds", () => {

@@ -1,11 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Exit, Layer, Scope } from "effect"
+import { Context, Effect, Exit, Layer, Metric, Scope } from "effect"
 import * as net from "node:net"
+import * as IpPrefix from "../../src/domain/IpPrefix.ts"
 import { Health } from "../../src/http/Health.ts"
+import * as Metrics from "../../src/telemetry/Metrics.ts"
 
-const open = (ready: Effect.Effect<boolean>) =>
-  Effect.map(Layer.build(Health.layer({ host: "127.0.0.1", port: 0, ready })), (context) =>
-    Context.get(context, Health)
+const open = (ready: Effect.Effect<boolean>, metricsAllow = "none", host = "127.0.0.1") =>
+  Effect.map(
+    Layer.build(Health.layer({ host, port: 0, ready, metricsAllow: IpPrefix.parseList(metricsAllow) ?? [] })),
+    (context) => Context.get(context, Health)
   )
 
 const ask = (port: number, path: string, init?: RequestInit) =>
@@ -35,6 +38,23 @@ describe("health", () => {
       assert.strictEqual(yield* ask(port, "/readyz"), "503 not ready\n")
       isReady = true
       assert.strictEqual(yield* ask(port, "/readyz?verbose"), "200 ready\n")
+    })
+  )
+
+  it.live("shows its metrics to whom the operator lets see them, and to others not that there are any", () =>
+    Effect.gen(function* () {
+      yield* Metric.update(Metrics.storedNars, 3)
+      const lets = Effect.fnUntraced(function* (metricsAllow: string, host?: string) {
+        const { port } = yield* open(Effect.succeed(true), metricsAllow, host)
+        const answer = yield* ask(port, "/metrics")
+        return answer !== "404 not found\n" && answer.split("\n").includes("drover_store_nars 3")
+      })
+
+      assert.isTrue(yield* lets("127.0.0.0/8,::1"))
+      assert.isTrue(yield* lets("127.0.0.1", "::"))
+      assert.isFalse(yield* lets("none"))
+      assert.isFalse(yield* lets("10.0.0.0/8,::/0"))
+      assert.isFalse(yield* lets("10.0.0.0/8", "::"))
     })
   )
 

@@ -4,13 +4,15 @@
  * A NAR has no length before it and nothing to break it off with, so whatever can go wrong beforehand is found out
  * beforehand. What goes wrong later can only end the connection.
  */
-import { Effect, Option, type Scope } from "effect"
+import { Effect, Metric, Option, type Scope } from "effect"
 import type { ViewId } from "../../domain/View.ts"
 import type { StorePath } from "../../protocol/nix/StorePath.ts"
 import type { Source } from "../../protocol/wire/Source.ts"
 import { NarStore } from "../../storage/NarStore.ts"
 import type { StorageError } from "../../storage/StorageError.ts"
 import { ViewRepository } from "../../storage/ViewRepository.ts"
+import * as Attributes from "../../telemetry/Attributes.ts"
+import * as Metrics from "../../telemetry/Metrics.ts"
 import type { ChannelClosed } from "./Channel.ts"
 import type { Peer } from "./Peer.ts"
 import { explain, notValid, OutOfStep, type Refusal } from "./Trouble.ts"
@@ -29,6 +31,8 @@ export const open = Effect.fnUntraced(function* (
   return nar
 })
 
+const transmitted = Metrics.of(Metrics.transferred, { [Attributes.ioDirection]: "transmit" })
+
 /** All of it. */
 export const tell = (peer: Peer, nar: Source<StorageError>): Effect.Effect<void, ChannelClosed | OutOfStep> =>
   Effect.gen(function* () {
@@ -36,6 +40,7 @@ export const tell = (peer: Peer, nar: Source<StorageError>): Effect.Effect<void,
       const chunk = yield* nar.peek
       if (chunk.length === 0) return yield* peer.flush
       yield* peer.tellBytes(chunk)
+      yield* Metric.update(transmitted, chunk.length)
       nar.advance(chunk.length)
     }
   }).pipe(

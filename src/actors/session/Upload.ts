@@ -11,7 +11,7 @@
  * before it. The last keeps references free of cycles. A path that the view holds keeps the object it has, and is
  * read and checked all the same, since there is no other way to find its end.
  */
-import { Effect, Exit, Scope } from "effect"
+import { Effect, Exit, Metric, Scope } from "effect"
 import type { ReceivedNar, Watch } from "../../domain/ReceivedNar.ts"
 import type { ViewId } from "../../domain/View.ts"
 import type { PathInfo } from "../../protocol/nix/PathInfo.ts"
@@ -21,6 +21,8 @@ import type { Source } from "../../protocol/wire/Source.ts"
 import { NarStore } from "../../storage/NarStore.ts"
 import type { StorageError } from "../../storage/StorageError.ts"
 import { ViewRepository } from "../../storage/ViewRepository.ts"
+import * as Attributes from "../../telemetry/Attributes.ts"
+import * as Metrics from "../../telemetry/Metrics.ts"
 import * as ContentClaim from "./ContentClaim.ts"
 import { Refusal, refuse } from "./Trouble.ts"
 
@@ -55,6 +57,8 @@ interface Received {
   readonly assured: boolean
 }
 
+const received = Metrics.of(Metrics.transferred, { [Attributes.ioDirection]: "receive" })
+
 export const make = Effect.fnUntraced(function* (
   view: ViewId
 ): Effect.fn.Return<Upload, never, NarStore | ViewRepository | Scope.Scope> {
@@ -86,7 +90,10 @@ export const make = Effect.fnUntraced(function* (
     group.length >= groupPathsMax || groupBytes >= groupBytesMax ? commit : Effect.void
   )
 
-  const read: Upload["read"] = (source, watch) => Scope.provide(nars.receive(source, watch), groupScope)
+  const read: Upload["read"] = (source, watch) =>
+    Effect.tap(Scope.provide(nars.receive(source, watch), groupScope), ({ narSize }) =>
+      Metric.update(received, narSize)
+    )
 
   const admit: Upload["admit"] = (info, nar, assured) =>
     Effect.sync(() => {
