@@ -1,0 +1,33 @@
+/** Who waits for which build, and what they are told, for the record. */
+import { Effect, type Scope } from "effect"
+import { Journal } from "../../storage/Journal.ts"
+import type { Order } from "./Build.ts"
+import type { Answer, Request } from "./Builds.ts"
+
+export interface Attendance {
+  /** One comes to wait, until the scope closes. Gives their answer, which is on record before they have it. */
+  readonly attend: (
+    request: Request,
+    order: Order,
+    build: string,
+    answer: Effect.Effect<Answer>
+  ) => Effect.Effect<Effect.Effect<Answer>, never, Scope.Scope>
+  /** An earlier build has the answer to an order. */
+  readonly reused: (order: Order, from: string) => Effect.Effect<void>
+}
+
+export const make = Effect.gen(function* () {
+  const journal = yield* Journal
+  const attendance: Attendance = {
+    attend: Effect.fnUntraced(function* ({ account, resumed }, { id, identity }, build, answer) {
+      // The order made for a request names who asks, whosever is carried out; one that is resumed has its build's name.
+      const waiter = resumed?.wait ?? id
+      yield* journal.append({ _tag: "WaiterCame", waiter, build, identity, account: account.id })
+      yield* Effect.addFinalizer(() => journal.append({ _tag: "WaiterLeft", waiter }))
+      return Effect.tap(answer, ({ status }) => journal.append({ _tag: "WaiterAnswered", waiter, status }))
+    }),
+    reused: ({ id, identity, need }, from) =>
+      journal.append({ _tag: "BuildReused", build: id, identity, account: need.account, from })
+  }
+  return attendance
+})
