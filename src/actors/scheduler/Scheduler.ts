@@ -45,6 +45,15 @@ type Change = Extract<Queue.Message, { readonly _tag: "Reprioritised" | "Weighed
 /** A message, but for its time, which is that of its coming. */
 type Untimed<M> = M extends Queue.Message ? Omit<M, "at"> : never
 
+/** A lease that has been asked for. */
+export interface Asked {
+  readonly granted: Effect.Effect<Lease, NeverFits>
+  /** The host that was lost, and what was lent of it. Waits for ever if none is. */
+  readonly lost: Effect.Effect<HostId>
+  /** Where it stands, until it is granted: now and at each change, if those do not come all too often. */
+  readonly standing: Stream.Stream<Standing.Standing>
+}
+
 /** Who asked for a lease, until it is given back. */
 interface Asker {
   /** The request has been read. */
@@ -56,15 +65,13 @@ interface Asker {
 export class Scheduler extends Context.Service<
   Scheduler,
   {
-    /** Waits for a lease, which the scope gives back. */
+    /** Asks for a lease. The scope gives it back, or forgets that it was asked for. */
+    readonly request: (need: Need) => Effect.Effect<Asked, never, Scope.Scope>
+    /** Asks for a lease, and waits until it is granted. */
     readonly lease: (need: Need) => Effect.Effect<Lease, NeverFits, Scope.Scope>
-    /** Waits until the host of a lease is lost, and what was lent with it; for ever, if it is not. */
-    readonly lost: (lease: LeaseId) => Effect.Effect<HostId>
     /** Whether a host is lent from now on. What is lent of it stays lent, unless the host is lost. */
     readonly lend: (host: HostId, state: State) => Effect.Effect<void>
     readonly tell: (change: Untimed<Change>) => Effect.Effect<void>
-    /** Where it stands, from now on until it is granted or given back; at each change, if not all too often. */
-    readonly standing: (lease: LeaseId) => Stream.Stream<Standing.Standing>
     readonly books: Effect.Effect<Queue.Books>
   }
 >()("drover/actors/Scheduler") {
@@ -134,8 +141,8 @@ export class Scheduler extends Context.Service<
 
         const tell = (message: Untimed<Queue.Message>) => Effect.asVoid(Mailbox.offer(mailbox, message))
 
-        const lease = (need: Need) =>
-          Effect.uninterruptibleMask((restore) =>
+        const request = (need: Need) =>
+          Effect.uninterruptible(
             Effect.gen(function* () {
               const asker: Asker = {
                 entered: yield* Deferred.make<void>(),
@@ -144,44 +151,40 @@ export class Scheduler extends Context.Service<
               }
               askers.set(need.lease, asker)
               yield* tell({ _tag: "Requested", need })
-              const giveBack = Effect.suspend(() => {
-                askers.delete(need.lease)
-                return tell({ _tag: "Returned", lease: need.lease })
-              })
               // One way back for "still waiting" and for "granted": the books know which it is.
-              yield* Effect.addFinalizer(() => giveBack)
-              return yield* restore(Deferred.await(asker.granted))
+              yield* Effect.addFinalizer(() => {
+                askers.delete(need.lease)
+                // Whoever still listens has nothing more to wait for.
+                const end = Deferred.interrupt(asker.granted)
+                return Effect.andThen(end, tell({ _tag: "Returned", lease: need.lease }))
+              })
+              return {
+                granted: Deferred.await(asker.granted),
+                lost: Deferred.await(asker.lost),
+                standing: standing(need.lease, asker)
+              }
             })
           )
 
-        const standing = (lease: LeaseId) =>
-          Stream.suspend(() => {
-            const asker = askers.get(lease)
-            if (asker === undefined) return Stream.empty
-            return Stream.unfold(0, (looks) =>
-              Effect.gen(function* () {
-                if (looks === 0) yield* Deferred.await(asker.entered)
-                else yield* Effect.sleep(`${pause(yield* Ref.get(books))} seconds`)
-                return [Standing.find(yield* Ref.get(books), lease), looks + 1] as const
-              })
-            ).pipe(
-              // Null once it is granted, of which the stream is told a little later.
-              Stream.filter((standing) => standing !== null),
-              Stream.changesWith((a, b) => a.before === b.before && a.reason === b.reason && a.kept === b.kept),
-              Stream.interruptWhen(Effect.exit(Deferred.await(asker.granted)))
-            )
-          })
+        const standing = (lease: LeaseId, { entered, granted }: Asker) =>
+          Stream.unfold(0, (looks) =>
+            Effect.gen(function* () {
+              if (looks === 0) yield* Deferred.await(entered)
+              else yield* Effect.sleep(`${pause(yield* Ref.get(books))} seconds`)
+              return [Standing.find(yield* Ref.get(books), lease), looks + 1] as const
+            })
+          ).pipe(
+            // Null once it is granted, of which the stream is told a little later.
+            Stream.filter((standing) => standing !== null),
+            Stream.changesWith((a, b) => a.before === b.before && a.reason === b.reason && a.kept === b.kept),
+            Stream.interruptWhen(Effect.exit(Deferred.await(granted)))
+          )
 
         return {
-          lease,
-          lost: (lease) =>
-            Effect.suspend(() => {
-              const asker = askers.get(lease)
-              return asker === undefined ? Effect.never : Deferred.await(asker.lost)
-            }),
+          request,
+          lease: (need) => Effect.flatMap(request(need), ({ granted }) => granted),
           lend: (host, state) => tell({ _tag: "HostChanged", host, state }),
           tell,
-          standing,
           books: Ref.get(books)
         }
       })

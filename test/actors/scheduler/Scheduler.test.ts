@@ -14,8 +14,8 @@ const ask = (need: Need) =>
   Effect.gen(function* () {
     const scope = yield* Scope.make()
     const scheduler = yield* Scheduler
-    const asked = yield* Effect.forkChild(Effect.exit(Scope.provide(scheduler.lease(need), scope)))
-    return { answer: Fiber.join(asked), give: Scope.close(scope, Exit.void) }
+    const { granted, lost, standing } = yield* Scope.provide(scheduler.request(need), scope)
+    return { answer: Effect.exit(granted), lost, standing, give: Scope.close(scope, Exit.void) }
   })
 
 describe("the scheduler", () => {
@@ -59,8 +59,8 @@ describe("the scheduler", () => {
       const first = yield* ask(need("a"))
       yield* first.answer
       const waiting = yield* ask(need("b"))
-      const lost = yield* Effect.forkChild(scheduler.lost(need("a").lease))
-      const other = yield* Effect.forkChild(scheduler.lost(need("b").lease))
+      const lost = yield* Effect.forkChild(first.lost)
+      const other = yield* Effect.forkChild(waiting.lost)
       yield* scheduler.lend(h, "lost")
 
       assert.strictEqual(yield* Fiber.join(lost), h)
@@ -80,7 +80,7 @@ describe("the scheduler", () => {
       const third = yield* ask(need("c"))
       const heard = yield* Mailbox.unbounded<string>()
       const ended = yield* Deferred.make<void>()
-      yield* scheduler.standing(need("c").lease).pipe(
+      yield* third.standing.pipe(
         Stream.runForEach((standing) => Mailbox.offer(heard, words(standing))),
         Effect.ensuring(Deferred.succeed(ended, undefined)),
         Effect.forkChild
@@ -100,14 +100,6 @@ describe("the scheduler", () => {
       yield* third.answer
       yield* Deferred.await(ended)
       assert.deepStrictEqual(yield* Mailbox.clear(heard), [])
-    }).pipe(withOne)
-  )
-
-  it.effect("stands nowhere for one who does not wait", () =>
-    Effect.gen(function* () {
-      const scheduler = yield* Scheduler
-
-      assert.deepStrictEqual(yield* Stream.runCollect(scheduler.standing(need("a").lease)), [])
     }).pipe(withOne)
   )
 })
