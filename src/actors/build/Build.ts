@@ -29,7 +29,8 @@ import {
   type BuiltOutput,
   type Finished
 } from "../builder/BuilderPool.ts"
-import { Scheduler } from "../scheduler/Scheduler.ts"
+import { type Asked, Scheduler } from "../scheduler/Scheduler.ts"
+import type { Standing } from "../scheduler/Standing.ts"
 import { Command, Message, start, type State, table, type Terms } from "./BuildLifecycle.ts"
 import { recorded } from "./Recorded.ts"
 
@@ -74,6 +75,8 @@ export interface Build {
   readonly derivationPath: StorePath
   /** The attempts whose logs make up what a waiter hears, the one under way first; ends with the build. */
   readonly attempts: Stream.Stream<AttemptId>
+  /** Where it stands whenever it waits for a lease, at each change; ends with the build. */
+  readonly standing: Stream.Stream<Standing>
   readonly progress: Effect.Effect<Progress>
   readonly result: Effect.Effect<Ended>
   /** Links the trace of the request within which this is run with that of the build. */
@@ -113,6 +116,8 @@ export const spawn = Effect.fnUntraced(function* (
     ended: false
   })
 
+  const asked = yield* SubscriptionRef.make<Asked | null>(null)
+
   // A build waits for one thing at a time, so starting the next call ends the last.
   const call = yield* FiberHandle.make<void, never>()
 
@@ -151,7 +156,9 @@ export const spawn = Effect.fnUntraced(function* (
 
   const requestLease = Effect.fnUntraced(function* (into: Scope.Closeable, memoryBytes: number) {
     const need = new Need({ ...order.need, memoryBytes, lease: LeaseId.make(yield* random.uuidV7()) })
-    return yield* Scope.provide(scheduler.lease(need), into)
+    const request = yield* Scope.provide(scheduler.request(need), into)
+    yield* SubscriptionRef.set(asked, request)
+    return yield* request.granted
   })
 
   const append = (log: LogStore.Log) => (bytes: Uint8Array) =>
@@ -313,6 +320,10 @@ export const spawn = Effect.fnUntraced(function* (
       Stream.takeUntil(({ ended }) => ended),
       Stream.filterMap(({ attempt }) => (attempt === null ? Result.failVoid : Result.succeed(attempt))),
       Stream.changes
+    ),
+    standing: SubscriptionRef.changes(asked).pipe(
+      Stream.switchMap((request) => (request === null ? Stream.empty : request.standing)),
+      Stream.interruptWhen(Effect.exit(Effect.raceFirst(Deferred.await(result), ended)))
     ),
     progress: Effect.sync(() => progress),
     result: Effect.raceFirst(Deferred.await(result), ended),
