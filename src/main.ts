@@ -11,6 +11,7 @@ import * as path from "node:path"
 import * as Hosts from "./actors/builder/Hosts.ts"
 import * as LocalBuilders from "./actors/builder/LocalBuilders.ts"
 import { Builds } from "./actors/build/Builds.ts"
+import * as SchedulerGauges from "./actors/scheduler/Gauges.ts"
 import { Scheduler } from "./actors/scheduler/Scheduler.ts"
 import * as ServeSession from "./actors/session/ServeSession.ts"
 import * as WorkerSession from "./actors/session/WorkerSession.ts"
@@ -199,6 +200,7 @@ const server = (config: Config) =>
       Health.layer({ ...config.httpListen, metricsAllow: config.metricsAllow, ready: Effect.succeed(true) }),
       Process.layer,
       Gauges.layer(config.dataDir),
+      SchedulerGauges.layer,
       OperatorSocket.layer(config.dataDir)
     )
     const house = doors.pipe(
