@@ -33,6 +33,7 @@ import type { Handler } from "./ssh/Connection.ts"
 import { SshServer } from "./ssh/SshServer.ts"
 import { AccountRepository } from "./storage/AccountRepository.ts"
 import * as FileBlobStore from "./storage/blob/FileBlobStore.ts"
+import { BuildRecords } from "./storage/BuildRecords.ts"
 import { BuildRepository } from "./storage/BuildRepository.ts"
 import * as Database from "./storage/Database.ts"
 import * as Gauges from "./storage/Gauges.ts"
@@ -60,6 +61,7 @@ const features = ["benchmark", "big-parallel", "nixos-test"]
 const storage = ({ dataDir }: Config) => {
   const tables = Layer.mergeAll(
     AccountRepository.layer,
+    BuildRecords.layer,
     BuildRepository.layer,
     HistoryRepository.layer,
     HostRepository.layer,

@@ -1,17 +1,17 @@
 /**
- * The record of builds: who asked, what was tried, how it ended.
+ * The record of builds as it is written: who asked, what was tried, how it ended.
  *
  * A write about an attempt counts only while that attempt is its build's current one and has not ended; a write about
  * a build only while it has not ended. A late one changes nothing and is told so. The database guarantees that what
  * has ended has an end, and that a build has at most one attempt running.
  */
-import { Context, Effect, Layer, type Option, Schema } from "effect"
-import { SqlClient, SqlSchema, type Statement } from "effect/sql"
+import { Context, Effect, Layer, Schema } from "effect"
+import { SqlClient } from "effect/sql"
 import type { AccountId } from "../domain/Account.ts"
 import { type AttemptId, Backend, Outcome, type Usage } from "../domain/Attempt.ts"
 import type { BuildId } from "../domain/BuildId.ts"
 import type { Sha256 } from "../protocol/nix/Hash.ts"
-import { storeDir, type StorePath } from "../protocol/nix/StorePath.ts"
+import type { StorePath } from "../protocol/nix/StorePath.ts"
 import { remembering } from "./HistoryRepository.ts"
 import { fromSql, type StorageError } from "./StorageError.ts"
 
@@ -20,31 +20,6 @@ export type BuildState = typeof BuildState.Type
 
 /** Whether a write counted, or came when somebody else's word was already the last. */
 export type Written = "written" | "superseded"
-
-/** Bytes and counts beyond 2^53 do not occur; PostgreSQL hands the times over as dates. */
-const Attempt = Schema.Struct({
-  sandbox: Backend,
-  startedAt: Schema.String,
-  endedAt: Schema.NullOr(Schema.String),
-  outcome: Schema.NullOr(Outcome),
-  cores: Schema.Int,
-  memoryBytes: Schema.Int
-})
-
-/** A build as `builds list --json` prints it. Times are ISO 8601 in UTC. */
-export class BuildRecord extends Schema.Class<BuildRecord>("drover/BuildRecord")({
-  id: Schema.String,
-  /** Absolute, as the client called it. */
-  derivation: Schema.String,
-  system: Schema.String,
-  state: BuildState,
-  /** Names of those who waited for it, in the order in which they came. */
-  accounts: Schema.Array(Schema.String),
-  /** The build whose result answered this one; null when it was built. */
-  reusedFrom: Schema.NullOr(Schema.String),
-  /** In the order in which they were made. */
-  attempts: Schema.Array(Attempt)
-}) {}
 
 export interface NewBuild {
   /** A UUIDv7. */
@@ -111,9 +86,6 @@ export class BuildRepository extends Context.Service<
     readonly finish: (build: string, end: BuildEnd) => Effect.Effect<Written, StorageError>
     /** Which limit of a waiter's ended the last attempt of a build. */
     readonly setLimit: (build: string, seconds: number) => Effect.Effect<void, StorageError>
-    /** Newest first. */
-    readonly list: (options: { readonly limit: number }) => Effect.Effect<ReadonlyArray<BuildRecord>, StorageError>
-    readonly find: (build: string) => Effect.Effect<Option.Option<BuildRecord>, StorageError>
     /** For the start of a server: whatever the last one left running is over. Counts what it ended. */
     readonly interrupted: Effect.Effect<{ readonly builds: number; readonly attempts: number }, StorageError>
   }
@@ -243,38 +215,6 @@ export class BuildRepository extends Context.Service<
         Effect.catchTag("SqlError", fromSql("recording a limit").SqlError)
       )
 
-      const records = (builds: Statement.Fragment) => sql`
-        select id::text, ${`${storeDir}/`}::text || derivation as derivation, system, state, reused_from::text as "reusedFrom",
-          array(
-            select account.name from build_account join account on account.id = account
-            where build = build.id order by joined_at, account.id
-          ) as accounts,
-          coalesce((
-            select jsonb_agg(jsonb_build_object(
-              'sandbox', sandbox, 'startedAt', ${iso(sql, "started_at")}, 'endedAt', ${iso(sql, "ended_at")},
-              'outcome', outcome, 'cores', cores, 'memoryBytes', memory_bytes
-            ) order by ordinal)
-            from attempt where attempt.build = build.id
-          ), '[]') as attempts
-        from build ${builds}`
-
-      const selectNewest = SqlSchema.findAll({
-        Request: Schema.Int,
-        Result: BuildRecord,
-        execute: (limit) => records(sql`order by created_at desc, id desc limit ${limit}`)
-      })
-      const list = Effect.fn("BuildRepository.list")(
-        ({ limit }: { readonly limit: number }) => selectNewest(limit),
-        Effect.catchTags(fromSql("listing builds"))
-      )
-
-      const selectOne = SqlSchema.findOneOption({
-        Request: Schema.String,
-        Result: BuildRecord,
-        execute: (build) => records(sql`where id = ${build}`)
-      })
-      const find = Effect.fn("BuildRepository.find")(selectOne, Effect.catchTags(fromSql("finding a build")))
-
       const interrupted = Effect.gen(function* () {
         const attempts = yield* sql`
           update attempt set ended_at = now(), outcome = 'lost', detail = 'the server ended'
@@ -289,13 +229,9 @@ export class BuildRepository extends Context.Service<
         Effect.withSpan("BuildRepository.interrupted")
       )
 
-      return { create, join, setState, beginAttempt, endAttempt, finish, setLimit, list, find, interrupted }
+      return { create, join, setState, beginAttempt, endAttempt, finish, setLimit, interrupted }
     })
   )
 }
 
 const writtenIfAny = (rows: ReadonlyArray<unknown>): Written => (rows.length > 0 ? "written" : "superseded")
-
-/** A time in the spelling of `Date.toISOString`. */
-const iso = (sql: SqlClient.SqlClient, column: string): Statement.Fragment =>
-  sql`to_char(${sql(column)} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`

@@ -1,14 +1,15 @@
 import { assert, layer } from "@effect/vitest"
-import { Effect, Layer, Option } from "effect"
+import { Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { type AttemptId, AttemptId as Id, noUsage } from "../../src/domain/Attempt.ts"
 import { BuildId } from "../../src/domain/BuildId.ts"
 import { AccountRepository } from "../../src/storage/AccountRepository.ts"
+import { BuildRecords } from "../../src/storage/BuildRecords.ts"
 import { type AttemptEnd, type BuildEnd, BuildRepository } from "../../src/storage/BuildRepository.ts"
 import { TestDatabase } from "../support/postgres.ts"
 import { addNars, fieldsOf, freshAccount, info, narHash, path } from "../support/store.ts"
 
-const Repositories = Layer.merge(BuildRepository.layer, AccountRepository.layer).pipe(
+const Repositories = Layer.mergeAll(BuildRepository.layer, BuildRecords.layer, AccountRepository.layer).pipe(
   Layer.provideMerge(TestDatabase),
   Layer.provideMerge(SecureRandom.layerWebCrypto)
 )
@@ -50,7 +51,8 @@ const success: BuildEnd = { state: "succeeded", status: "Built", message: "", ou
 const failure: BuildEnd = { state: "failed", status: "PermanentFailure", message: "exit 1", outputs: [] }
 
 const record = Effect.fnUntraced(function* (build: string) {
-  return Option.getOrThrow(yield* (yield* BuildRepository).find(build))
+  const listed = yield* (yield* BuildRecords).list({ limit: 1000 })
+  return listed.find(({ id }) => id === build)!
 })
 const outcomes = (build: string) => Effect.map(record(build), ({ attempts }) => attempts.map(({ outcome }) => outcome))
 
@@ -100,11 +102,10 @@ layer(Repositories)("BuildRepository", (it) => {
 
   it.effect("lists the newest first, and no more than asked for", () =>
     Effect.gen(function* () {
-      const builds = yield* BuildRepository
       const first = yield* newBuild
       const second = yield* newBuild
 
-      const listed = yield* builds.list({ limit: 2 })
+      const listed = yield* (yield* BuildRecords).list({ limit: 2 })
 
       assert.deepStrictEqual(
         listed.map(({ id }) => id),

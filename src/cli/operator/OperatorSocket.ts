@@ -7,7 +7,7 @@ import { Cause, Effect, Exit, FiberSet, Layer, Result, Schema } from "effect"
 import * as fs from "node:fs"
 import * as net from "node:net"
 import { AccountRepository } from "../../storage/AccountRepository.ts"
-import { BuildRepository } from "../../storage/BuildRepository.ts"
+import { BuildRecords } from "../../storage/BuildRecords.ts"
 import { fingerprint } from "../../ssh/Authentication.ts"
 import * as OpenSshKey from "../OpenSshKey.ts"
 import { answers, Request, requestBytesMax } from "./Request.ts"
@@ -47,7 +47,7 @@ const answer = Effect.fn("OperatorSocket.answer")(
         return yield* encode.ListAccounts(yield* accounts.list)
       }
       case "ListBuilds": {
-        const builds = yield* BuildRepository
+        const builds = yield* BuildRecords
         return yield* encode.ListBuilds(yield* builds.list({ limit: request.limit }))
       }
     }
@@ -93,7 +93,7 @@ const readLine = (socket: net.Socket, onLine: (line: string) => void) => {
 export const listen = Effect.fn("OperatorSocket.listen")(
   function* (dataDir: string) {
     const path = yield* socketPath(dataDir)
-    const run = yield* FiberSet.makeRuntime<AccountRepository | BuildRepository>()
+    const run = yield* FiberSet.makeRuntime<AccountRepository | BuildRecords>()
     const open = new Set<net.Socket>()
     yield* Effect.acquireRelease(
       Effect.callback<net.Server, SocketError>((resume) => {

@@ -8,7 +8,7 @@
  */
 import { Schema } from "effect"
 import { AccountName } from "../../domain/Account.ts"
-import { BuildRecord } from "../../storage/BuildRepository.ts"
+import { BuildRecord } from "../../storage/BuildRecords.ts"
 
 /** An account as it is listed. */
 export const ListedAccount = Schema.Struct({

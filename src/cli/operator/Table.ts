@@ -1,5 +1,5 @@
 /** Rows for people: columns as wide as what stands in them, two spaces between. */
-import type { BuildRecord } from "../../storage/BuildRepository.ts"
+import type { BuildRecord } from "../../storage/BuildRecords.ts"
 import type { ListedAccount } from "./Request.ts"
 
 export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {

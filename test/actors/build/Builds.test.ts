@@ -10,23 +10,27 @@ import { Sizing } from "../../../src/domain/Sizing.ts"
 import type { BasicDerivation } from "../../../src/protocol/nix/Derivation.ts"
 import { StorePath } from "../../../src/protocol/nix/StorePath.ts"
 import { AccountRepository } from "../../../src/storage/AccountRepository.ts"
+import { BuildRecords } from "../../../src/storage/BuildRecords.ts"
 import { BuildRepository } from "../../../src/storage/BuildRepository.ts"
 import { HistoryRepository } from "../../../src/storage/HistoryRepository.ts"
 import { LogStore } from "../../../src/storage/LogStore.ts"
 import { RealisationRepository } from "../../../src/storage/RealisationRepository.ts"
 import { ReuseRepository } from "../../../src/storage/ReuseRepository.ts"
 import { ViewRepository } from "../../../src/storage/ViewRepository.ts"
+import { WaitRepository } from "../../../src/storage/WaitRepository.ts"
 import * as builders from "../../support/builders.ts"
 import { temporaryDirectory, TestDatabase } from "../../support/postgres.ts"
 import { freshAccount } from "../../support/store.ts"
 
 const Storage = Layer.mergeAll(
   AccountRepository.layer,
+  BuildRecords.layer,
   BuildRepository.layer,
   HistoryRepository.layer,
   RealisationRepository.layer,
   ReuseRepository.layer,
   ViewRepository.layer,
+  WaitRepository.layer,
   Layer.unwrap(Effect.map(temporaryDirectory, LogStore.layer))
 ).pipe(Layer.provideMerge(TestDatabase), Layer.provideMerge(SecureRandom.layerWebCrypto))
 
@@ -148,7 +152,7 @@ layer(Storage)("builds", (it) => {
       yield* Scope.close(scope, Exit.void)
 
       yield* builder.gone
-      const [latest] = yield* Effect.flatMap(BuildRepository, (records) => records.list({ limit: 1 }))
+      const [latest] = yield* Effect.flatMap(BuildRecords, (records) => records.list({ limit: 1 }))
       assert.strictEqual(latest?.state, "cancelled")
       assert.strictEqual(latest?.attempts[0]?.outcome, "cancelled")
     }).pipe(Effect.scoped)
@@ -168,7 +172,7 @@ layer(Storage)("builds", (it) => {
 
       assert.strictEqual(yield* heard(waiting), "one\ntwo\n")
       assert.strictEqual((yield* waiting.answer).status, "Built")
-      const [latest] = yield* Effect.flatMap(BuildRepository, (records) => records.list({ limit: 1 }))
+      const [latest] = yield* Effect.flatMap(BuildRecords, (records) => records.list({ limit: 1 }))
       assert.deepStrictEqual(
         latest?.attempts.map(({ outcome }) => outcome),
         ["lost", "succeeded"]

@@ -16,7 +16,7 @@ import {
   type AccountKey,
   ListedAccount
 } from "../../../src/storage/AccountRepository.ts"
-import { BuildRecord, BuildRepository } from "../../../src/storage/BuildRepository.ts"
+import { BuildRecord, BuildRecords } from "../../../src/storage/BuildRecords.ts"
 import { fingerprint } from "../../../src/ssh/Authentication.ts"
 
 /** Accounts in memory, a name each. */
@@ -68,9 +68,9 @@ const build = BuildRecord.make({
 const encoded = Schema.encodeSync(BuildRecord)(build)
 
 /** As many builds as are asked for. Of the repository's other methods, no request has need. */
-const builds = Layer.succeed(BuildRepository, {
+const builds = Layer.succeed(BuildRecords, {
   list: ({ limit }: { readonly limit: number }) => Effect.succeed(Array.from({ length: limit }, () => build))
-} as unknown as BuildRepository["Service"])
+} as unknown as BuildRecords["Service"])
 
 /** A server's socket in a directory whose path is too long for a socket's address. */
 const served = Effect.gen(function* () {
