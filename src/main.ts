@@ -5,12 +5,15 @@
  * ends last, by the scopes that layers are; an interrupt ends it cleanly, at whichever point it is.
  */
 import { NodeRuntime } from "@effect/platform-node"
-import { Cause, Effect, Exit, Layer, Logger, Option, References, Result } from "effect"
+import { Cause, Duration, Effect, Exit, Layer, Logger, Option, References, Result } from "effect"
 import { SecureRandom } from "effect/crypto"
 import * as path from "node:path"
 import * as Hosts from "./actors/builder/Hosts.ts"
 import * as LocalBuilders from "./actors/builder/LocalBuilders.ts"
 import { Builds } from "./actors/build/Builds.ts"
+import { DisconnectGrace } from "./actors/build/Keeping.ts"
+import * as Recovery from "./actors/build/Recovery.ts"
+import { Ending } from "./actors/Ending.ts"
 import * as SchedulerGauges from "./actors/scheduler/Gauges.ts"
 import { Scheduler } from "./actors/scheduler/Scheduler.ts"
 import * as ServeSession from "./actors/session/ServeSession.ts"
@@ -48,6 +51,7 @@ import { ReuseRepository } from "./storage/ReuseRepository.ts"
 import { StorageError } from "./storage/StorageError.ts"
 import { TreeCache } from "./storage/TreeCache.ts"
 import { ViewRepository } from "./storage/ViewRepository.ts"
+import { WaitRepository } from "./storage/WaitRepository.ts"
 import * as Export from "./telemetry/Export.ts"
 import * as LogFormat from "./telemetry/LogFormat.ts"
 import * as Process from "./telemetry/Process.ts"
@@ -68,7 +72,8 @@ const storage = ({ dataDir }: Config) => {
     ReadLogRepository.layer,
     RealisationRepository.layer,
     ReuseRepository.layer,
-    ViewRepository.layer
+    ViewRepository.layer,
+    WaitRepository.layer
   )
   const nars = NarStore.layer.pipe(Layer.provide(FileBlobStore.layer(dataDir)))
   const trees = TreeCache.layer({ dataDirectory: dataDir, budgetBytes: treeBudgetBytes })
@@ -142,12 +147,16 @@ const sandbox = (config: Config) => {
 }
 
 /** The actors, from the host's room upward. */
-const actors = ({ cores, memoryBytes }: Config) =>
+const actors = ({ cores, disconnectGraceSeconds, memoryBytes }: Config) =>
   Layer.unwrap(
     Effect.map(Sandbox, (sandbox) => {
       const host = LocalBuilders.localHost(sandbox, { cores, memoryBytes, features })
       const hosts = Layer.unwrap(Effect.map(LocalBuilders.make(host), (builders) => Hosts.layer([builders])))
-      return Builds.layer.pipe(Layer.provideMerge(hosts), Layer.provideMerge(Scheduler.layer([host])))
+      return Builds.layer.pipe(
+        Layer.provide(Layer.succeed(DisconnectGrace, Duration.seconds(disconnectGraceSeconds))),
+        Layer.provideMerge(hosts),
+        Layer.provideMerge(Scheduler.layer([host]))
+      )
     })
   )
 
@@ -161,10 +170,8 @@ const authentication = Layer.effect(
 const handler: Handler<WorkerSession.Services> = (command, channel) =>
   command.protocol === "worker" ? WorkerSession.run(channel) : ServeSession.run(channel, { writable: command.writable })
 
-/** What the last server left running is over; and the first account is there. */
+/** The first account, before anybody can come as it. */
 const prepare = Effect.fnUntraced(function* ({ client }: Identity.Identity) {
-  const { attempts, builds } = yield* Effect.flatMap(BuildRepository, ({ interrupted }) => interrupted)
-  if (builds > 0) yield* Effect.logWarning("builds of the last server are over", { attempts, builds })
   const accounts = yield* AccountRepository
   const name = AccountName.make("default")
   const found = yield* accounts.findByName(name)
@@ -172,8 +179,7 @@ const prepare = Effect.fnUntraced(function* ({ client }: Identity.Identity) {
   else yield* accounts.addKey(found.value.id, client)
 })
 
-const serve = Effect.fnUntraced(function* (config: Config, identity: Identity.Identity) {
-  yield* prepare(identity)
+const serve = Effect.fnUntraced(function* (config: Config, identity: Identity.Identity, end: Effect.Effect<void>) {
   const { kinds } = yield* Sandbox
   const ssh = yield* SshServer
   const http = yield* Health
@@ -191,12 +197,19 @@ const serve = Effect.fnUntraced(function* (config: Config, identity: Identity.Id
     memoryBytes: config.memoryBytes
   })
   process.stdout.write(`${readyLine(reach)}${welcome(reach)}`)
-  return yield* Effect.never
+  const hosts = yield* Hosts.Hosts
+  return yield* Effect.onInterrupt(Effect.never, () =>
+    Effect.andThen(hosts.finish(Duration.seconds(config.drainSeconds)), end)
+  )
 })
 
 const server = (config: Config) =>
   Effect.gen(function* () {
     const identity = yield* Identity.prepare(config.dataDir)
+    let isEnding = false
+    const end = Effect.sync(() => {
+      isEnding = true
+    })
     const doors = Layer.mergeAll(
       SshServer.layer({ ...config.sshListen, hostKey: identity.hostKey, handler }).pipe(Layer.provide(authentication)),
       Health.layer({ ...config.httpListen, metricsAllow: config.metricsAllow, ready: Effect.succeed(true) }),
@@ -206,12 +219,16 @@ const server = (config: Config) =>
       OperatorSocket.layer(config.dataDir)
     )
     const house = doors.pipe(
+      Layer.provideMerge(Recovery.layer),
       Layer.provideMerge(actors(config)),
+      Layer.provideMerge(Recovery.record),
+      Layer.provideMerge(Layer.effectDiscard(prepare(identity))),
       Layer.provideMerge(Layer.merge(sandbox(config), outputs)),
       Layer.provideMerge(storage(config)),
-      Layer.provideMerge(SecureRandom.layerWebCrypto)
+      Layer.provideMerge(SecureRandom.layerWebCrypto),
+      Layer.provideMerge(Layer.succeed(Ending, () => isEnding))
     )
-    return yield* Effect.provide(serve(config, identity), house)
+    return yield* Effect.provide(serve(config, identity, end), house)
   })
 
 const main = Effect.gen(function* () {

@@ -61,10 +61,10 @@ export const builds = {
   answer: (_: Request): Effect.Effect<Waiting, Refused> => builds.saying([], built),
   /** A build that says all this, and ends so. */
   saying: (heard: ReadonlyArray<Heard>, answer: Answer): Effect.Effect<Waiting> =>
-    Effect.succeed({ heard: Stream.fromIterable(heard), answer: Effect.succeed(answer) }),
+    Effect.succeed({ build: null, heard: Stream.fromIterable(heard), answer: Effect.succeed(answer) }),
   /** A build that never ends; `begun` once somebody waits for it. */
   endless: (begun: Deferred.Deferred<void>): Effect.Effect<Waiting> =>
-    Effect.as(Deferred.succeed(begun, undefined), { heard: Stream.never, answer: Effect.never })
+    Effect.as(Deferred.succeed(begun, undefined), { build: null, heard: Stream.never, answer: Effect.never })
 }
 
 const FakeBuilds = Layer.succeed(Builds, {

@@ -83,6 +83,8 @@ export interface Build {
   readonly join: Effect.Effect<void>
   /** Ends it, and returns when nothing of it is left. Does nothing to a build that has ended. */
   readonly cancel: (outcome: Outcome) => Effect.Effect<void>
+  /** As `cancel`, but for the record, in which it stays open for the server that comes next. */
+  readonly handOn: Effect.Effect<void>
 }
 
 const attemptOf = (lease: LeaseId): AttemptId => AttemptId.make(lease)
@@ -291,6 +293,7 @@ export const spawn = Effect.fnUntraced(function* (
       AnswerSuccess: () => Effect.suspend(() => answer({ _tag: "Succeeded", outputs })),
       AnswerFailure: ({ failure }) => answer({ _tag: "Failed", failure }),
       AnswerCancelled: ({ outcome }) => answer({ _tag: "Cancelled", outcome }),
+      AnswerLater: () => journal.append({ _tag: "BuildEnded", build: order.id, state: "cancelled", attempt: null }),
       ReleaseLease: () => leave,
       SayGone: () => Effect.andThen(leave, Deferred.succeed(gone, void 0))
     }).pipe(Effect.asVoid)
@@ -312,6 +315,7 @@ export const spawn = Effect.fnUntraced(function* (
     perform: (command, self) => trace.within(perform(command, self))
   })
   const ended = Effect.raceFirst(actor.ended, Effect.never)
+  const isGone = Effect.raceFirst(Deferred.await(gone), ended)
 
   return {
     id: order.id,
@@ -328,8 +332,8 @@ export const spawn = Effect.fnUntraced(function* (
     progress: Effect.sync(() => progress),
     result: Effect.raceFirst(Deferred.await(result), ended),
     join: trace.join,
-    cancel: (outcome) =>
-      Effect.andThen(actor.tell(Message.cases.Cancel.make({ outcome })), Effect.raceFirst(Deferred.await(gone), ended))
+    cancel: (outcome) => Effect.andThen(actor.tell(Message.cases.Cancel.make({ outcome })), isGone),
+    handOn: Effect.andThen(actor.tell(Message.cases.HandOn.make({})), isGone)
   }
 })
 

@@ -9,12 +9,15 @@
  *                         └──────Failed────────┴──────────────────▶ Failed
  *
  *   NeverFits, from Queued ──▶ Failed
- *   Cancel, from any of the first three ──▶ Cancelled
+ *   Cancel or HandOn, from any of the first three ──▶ Cancelled
  * ```
  *
  * A builder that says no has failed: that is an answer, and asking again would get the same one. A builder that is
  * lost is our fault, so the build goes back to the queue, until `attemptsMax` have been lost. One that takes its
- * sandbox with it `crashesMax` times is told that the fault is its own.
+ * sandbox with it `crashesMax` times is told that the fault is its own. A host that had no sandbox to give is soon lent
+ * no more, so a build may meet many such before it is given up.
+ *
+ * `HandOn` ends a build here and leaves it in the record, for the server that comes next.
  *
  * A builder that ran out of memory says nothing but how much it had. It goes again with more, as often as that is
  * possible, and only what could have no more is an answer.
@@ -38,6 +41,9 @@ export const attemptsMaxDefault = 3
 /** Sandboxes that end with their build in them before it is told that it ends them: once or twice is bad luck. */
 export const crashesMax = 3
 
+/** Hosts that had no sandbox for a build: more than the few that a broken one meets before it is lent no more. */
+export const unstartedMax = 10
+
 /** How far a build may go, settled when it is accepted. */
 export const Terms = Schema.Struct({
   /** Of the first attempt. */
@@ -56,7 +62,9 @@ export const Course = Schema.Struct({
   /** From one upwards: the attempt under way, or the next. */
   attempt: Schema.Int,
   memoryBytes: Schema.Int,
-  /** Attempts lost, and how many of them took their sandbox with them. */
+  /** Attempts for which there was no sandbox. */
+  unstarted: Schema.Int,
+  /** Attempts lost otherwise, and how many of them took their sandbox with them. */
   lost: Schema.Int,
   crashed: Schema.Int
 })
@@ -86,7 +94,9 @@ export const Message = Schema.TaggedUnion({
     detail: Schema.String
   },
   Imported: { lease: LeaseId },
-  Cancel: { outcome: Outcome }
+  Cancel: { outcome: Outcome },
+  /** The server ends. */
+  HandOn: {}
 })
 export type Message = typeof Message.Type
 
@@ -98,6 +108,8 @@ export const Command = Schema.TaggedUnion({
   AnswerSuccess: {},
   AnswerFailure: { failure: Failure },
   AnswerCancelled: { outcome: Outcome },
+  /** The server that comes next answers: the record stays open. */
+  AnswerLater: {},
   ReleaseLease: { lease: LeaseId },
   /** Nothing is left of the build: who waits for its end may go on. */
   SayGone: {}
@@ -108,6 +120,7 @@ const { Building, Cancelled, Failed, Importing, Queued, Succeeded } = State.case
 const {
   AnswerCancelled,
   AnswerFailure,
+  AnswerLater,
   AnswerSuccess,
   EndAttempt,
   ImportOutputs,
@@ -149,6 +162,16 @@ const cancel = ({ lease }: Held, { outcome }: Extract<Message, { readonly _tag: 
   ]
 ]
 
+const handOn = ({ lease }: Held): Step => [
+  Cancelled.make({}),
+  [
+    EndAttempt.make({ lease, outcome: "cancelled", detail: "the server ended" }),
+    AnswerLater.make({}),
+    ReleaseLease.make({ lease }),
+    SayGone.make({})
+  ]
+]
+
 /** Back to the queue, with whatever has changed. */
 const again = (
   { course, lease }: Held,
@@ -177,7 +200,8 @@ const withMore = (held: Held, { failure }: Extract<Message, { readonly _tag: "Ou
 
 const tryAgain = (held: Held, { detail, fault }: Extract<Message, { readonly _tag: "BuilderLost" }>): Step => {
   const { memoryBytes, terms, ...before } = held.course
-  const lost = before.lost + 1
+  const unstarted = before.unstarted + (fault === "host" ? 1 : 0)
+  const lost = before.lost + (fault === "host" ? 0 : 1)
   const crashed = before.crashed + (fault === "sandbox" ? 1 : 0)
   if (crashed >= crashesMax) {
     // Nobody else's answer: what it did to this sandbox it may not do to another.
@@ -187,8 +211,9 @@ const tryAgain = (held: Held, { detail, fault }: Extract<Message, { readonly _ta
       message: `its sandbox ended ${crashed} times while it ran, so the build itself seems to be what ends it; the last time: ${detail}`
     })
   }
-  if (lost >= terms.attemptsMax) {
-    const times = lost === 1 ? "once" : `${lost} times, the last time`
+  if (lost >= terms.attemptsMax || unstarted >= unstartedMax) {
+    const total = lost + unstarted
+    const times = total === 1 ? "once" : `${total} times, the last time`
     return fail(held.lease, {
       status: "TransientFailure",
       outcome: "lost",
@@ -196,13 +221,13 @@ const tryAgain = (held: Held, { detail, fault }: Extract<Message, { readonly _ta
     })
   }
   const more = fault === "memory" ? Sizing.more(memoryBytes, terms.memoryBytesMax) : null
-  return again(held, { outcome: "lost", detail }, { lost, crashed, memoryBytes: more ?? memoryBytes })
+  return again(held, { outcome: "lost", detail }, { unstarted, lost, crashed, memoryBytes: more ?? memoryBytes })
 }
 
 export const start = (terms: Terms): Step => {
   const { memoryBytes } = terms
   return [
-    Queued.make({ course: { terms, attempt: 1, memoryBytes, lost: 0, crashed: 0 } }),
+    Queued.make({ course: { terms, attempt: 1, memoryBytes, unstarted: 0, lost: 0, crashed: 0 } }),
     [RequestLease.make({ memoryBytes })]
   ]
 }
@@ -214,7 +239,8 @@ export const table: Lifecycle.Table<State, Message, Command> = {
       [StartBuilder.make({ lease, attempt: course.attempt })]
     ],
     NeverFits: (_, { failure }) => [Failed.make({}), [AnswerFailure.make({ failure }), SayGone.make({})]],
-    Cancel: (_, { outcome }) => [Cancelled.make({}), [AnswerCancelled.make({ outcome }), SayGone.make({})]]
+    Cancel: (_, { outcome }) => [Cancelled.make({}), [AnswerCancelled.make({ outcome }), SayGone.make({})]],
+    HandOn: () => [Cancelled.make({}), [AnswerLater.make({}), SayGone.make({})]]
   },
   Building: {
     Leased: giveBack,
@@ -222,7 +248,8 @@ export const table: Lifecycle.Table<State, Message, Command> = {
     Failed: ours(({ lease }, { failure }) => fail(lease, failure)),
     OutOfMemory: ours(withMore),
     BuilderLost: ours(tryAgain),
-    Cancel: cancel
+    Cancel: cancel,
+    HandOn: handOn
   },
   Importing: {
     Leased: giveBack,
@@ -237,7 +264,8 @@ export const table: Lifecycle.Table<State, Message, Command> = {
     ]),
     Failed: ours(({ lease }, { failure }) => fail(lease, failure)),
     BuilderLost: ours(tryAgain),
-    Cancel: cancel
+    Cancel: cancel,
+    HandOn: handOn
   },
   // A lease can be granted just as its build is cancelled.
   Cancelled: { Leased: giveBack },

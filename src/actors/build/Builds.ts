@@ -8,6 +8,7 @@
 import { Clock, Context, Deferred, Effect, Layer, type Scope, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type { Account } from "../../domain/Account.ts"
+import type { Departure } from "../../domain/Departure.ts"
 import type { FailureStatus } from "../../domain/Failure.ts"
 import type { Limits } from "../../domain/Limits.ts"
 import * as Requirements from "../../domain/Requirements.ts"
@@ -19,9 +20,11 @@ import { LogStore } from "../../storage/LogStore.ts"
 import * as Tracing from "../../telemetry/Tracing.ts"
 import { BuilderPool } from "../builder/BuilderPool.ts"
 import { Scheduler } from "../scheduler/Scheduler.ts"
+import * as Attendance from "./Attendance.ts"
 import * as Build from "./Build.ts"
 import * as Granting from "./Granting.ts"
 import * as Hearing from "./Hearing.ts"
+import * as Keeping from "./Keeping.ts"
 import * as Ordering from "./Ordering.ts"
 import * as Patience from "./Patience.ts"
 import { recorded } from "./Recorded.ts"
@@ -38,6 +41,10 @@ export interface Request {
   readonly settings: Settings
   /** True for mode `check`: build again and compare. */
   readonly check: boolean
+  /** How its client is gone, asked when the wait ends unanswered. Left out, or null: it leaves by that. */
+  readonly departure?: () => Departure | null
+  /** The wait of an earlier server that this one takes up. */
+  readonly resumed?: Keeping.Resumed
 }
 
 /** How a build ended, in words that both protocols can say. `status` is Nix's own. */
@@ -61,6 +68,8 @@ export type Heard =
   | { readonly _tag: "Service"; readonly line: string }
 
 export interface Waiting {
+  /** The build that others find as well; null where there is none to wait for, or none but its asker's own. */
+  readonly build: string | null
   /** From the first line of the log, whenever one came to wait; ends before the answer. Reading it slowly slows nobody else. */
   readonly heard: Stream.Stream<Heard>
   /** Asked for once. On success the account's view holds the outputs before it comes. */
@@ -82,6 +91,7 @@ export class Builds extends Context.Service<
       const records = yield* BuildRepository
       const logs = yield* LogStore
       const random = yield* SecureRandom.SecureRandom
+      const { attend, reused } = yield* Attendance.make
       const ordering = yield* Ordering.make
       const granting = yield* Granting.make
       const reuse = yield* Reuse.make(granting)
@@ -228,8 +238,9 @@ export class Builds extends Context.Service<
           begin: Effect.suspend(() => begin(order, notReused))
         })
         if ("answered" in joined) {
+          yield* reused(order, joined.answered.finished.build)
           const { answer, heard } = yield* reuse.answer(order, asker, joined.answered)
-          return { heard, answer: Effect.succeed(answer) }
+          return { build: null, heard, answer: yield* attend(request, order, order.id, Effect.succeed(answer)) }
         }
         const { build } = joined
         yield* build.join
@@ -237,10 +248,15 @@ export class Builds extends Context.Service<
           yield* recorded(records.join(build.id, account.id))
           yield* Tracing.reused("running")
         }
-        return yield* wait(request, joined)
+        const { answer, heard } = yield* wait(request, joined)
+        return {
+          build: alone === null ? build.id : null,
+          heard,
+          answer: yield* attend(request, order, build.id, answer)
+        }
       })
 
-      return { submit }
+      return { submit: yield* Keeping.make(submit) }
     })
   )
 }
@@ -252,6 +268,7 @@ const grantOf = ({ account, derivation, derivationPath }: Request): Granting.Req
 })
 
 const already = (outputs: Answer["outputs"]): Waiting => ({
+  build: null,
   heard: Stream.empty,
   answer: Effect.succeed({
     status: "AlreadyValid",

@@ -47,7 +47,7 @@ export const make = Effect.gen(function* () {
     const asked = { account: account.id, identity, name, system, requirements: needs, settings }
     const { ceiling, cores, memoryBytes, memoryBytesMax, seconds } = yield* provide(asked)
     const order: Order = {
-      id: yield* random.uuidV7(),
+      id: request.resumed?.build ?? (yield* random.uuidV7()),
       identity,
       derivationPath,
       derivation,

@@ -11,6 +11,7 @@
  */
 import { Deferred, Effect, Exit, Fiber, RcMap, Scope, Semaphore } from "effect"
 import type { Outcome } from "../../domain/Attempt.ts"
+import { Ending } from "../Ending.ts"
 import type { Build } from "./Build.ts"
 
 /** What a build has, or would have. */
@@ -70,6 +71,7 @@ export const make = Effect.fnUntraced(function* (options: {
   readonly end: (build: Build, left: Leaving) => Effect.Effect<void>
 }): Effect.fn.Return<Running, never, Scope.Scope> {
   const owner = yield* Effect.scope
+  const isEnding = yield* Ending
   const joinable = new Map<string, Set<Entry>>()
   const locks = yield* RcMap.make({ lookup: (_: string) => Semaphore.make(1) })
 
@@ -99,7 +101,9 @@ export const make = Effect.fnUntraced(function* (options: {
     if (!(yield* lock(`${words} ${print(room)}`, answered))) return false
     const build = yield* begin
     yield* Effect.addFinalizer(() =>
-      Effect.suspend(() => Effect.andThen(build.cancel(entry.left.outcome), options.end(build, entry.left)))
+      Effect.suspend(() =>
+        isEnding() ? build.handOn : Effect.andThen(build.cancel(entry.left.outcome), options.end(build, entry.left))
+      )
     )
     yield* build.result.pipe(Effect.exit, Effect.andThen(Effect.sync(() => remove(entry))), Effect.forkScoped)
     return build

@@ -4,7 +4,7 @@
  * What a sandbox comes to is told to the watch of its host, which says when the host is lent no more and when it is
  * again. The operator takes a host out of service and back by the same watch, and what is said lasts over a restart.
  */
-import { Cause, Clock, Context, Effect, Layer, Schema } from "effect"
+import { Cause, Clock, Context, Duration, Effect, Latch, Layer, Schema } from "effect"
 import type { Host, HostId } from "../../domain/Host.ts"
 import { HostRepository } from "../../storage/HostRepository.ts"
 import type { StorageError } from "../../storage/StorageError.ts"
@@ -41,10 +41,13 @@ export class Hosts extends Context.Service<
     readonly drain: (name: string) => Effect.Effect<void, NoSuchHost | StorageError>
     /** Lends it again, once it has shown that it can. */
     readonly resume: (name: string) => Effect.Effect<void, NoSuchHost | StorageError>
-    /** Builders at work on all of them. */
-    readonly builders: Effect.Effect<number>
+    /** For the end of the server: lends nothing more, and waits this long at most until no builder is at work. */
+    readonly finish: (patience: Duration.Duration) => Effect.Effect<void>
   }
 >()("drover/actors/Hosts") {}
+
+/** What a client that has just been answered has to fetch what was built. */
+const farewell: Duration.Input = "2 seconds"
 
 /** A watch that dies three times within a minute has met what no new one mends. */
 const watched = { restart: "permanent", intensity: 3, period: "1 minute" } as const
@@ -55,6 +58,23 @@ export const layer = (members: readonly [HostBuilders, ...ReadonlyArray<HostBuil
       const scheduler = yield* Scheduler
       const records = yield* HostRepository
       const drained = new Set(yield* records.drained)
+      const total = { count: 0 }
+      const idle = Latch.makeUnsafe(true)
+      let isFinishing = false
+
+      /** Counts a builder, for the scope. */
+      const atWork = (working: { count: number }) =>
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            working.count++
+            if (total.count++ === 0) idle.closeUnsafe()
+          }),
+          () =>
+            Effect.sync(() => {
+              working.count--
+              if (--total.count === 0) idle.openUnsafe()
+            })
+        )
 
       const open = Effect.fnUntraced(function* (member: HostBuilders) {
         const { host } = member
@@ -65,7 +85,7 @@ export const layer = (members: readonly [HostBuilders, ...ReadonlyArray<HostBuil
           watch = yield* HostWatch.spawn({
             host: host.id,
             probe: member.probe,
-            lend: (lending) => scheduler.lend(host.id, lending),
+            lend: (lending) => (isFinishing ? Effect.void : scheduler.lend(host.id, lending)),
             isDrained,
             buildersMax: host.cores
           })
@@ -100,10 +120,7 @@ export const layer = (members: readonly [HostBuilders, ...ReadonlyArray<HostBuil
           return yield* new BuilderLost({ fault: "host", detail: `host ${lease.host} is not there any more` })
         }
         const heed = heeding(post.tell, assignment)
-        yield* Effect.acquireRelease(
-          Effect.sync(() => post.working.count++),
-          () => Effect.sync(() => post.working.count--)
-        )
+        yield* atWork(post.working)
         const finished = yield* heed(post.member.run(assignment, log))
         return { ...finished, importOutputs: heed(finished.importOutputs) }
       })
@@ -138,11 +155,18 @@ export const layer = (members: readonly [HostBuilders, ...ReadonlyArray<HostBuil
         })
       const seen = ({ member, state, working }: Post) =>
         Effect.map(state, (state): Seen => ({ host: member.host, state, builders: working.count }))
+      const finish = Effect.fnUntraced(function* (patience: Duration.Duration) {
+        isFinishing = true
+        yield* Effect.forEach(posts.keys(), (host) => scheduler.lend(host, "draining"), { discard: true })
+        if (total.count === 0 || Duration.isZero(patience)) return
+        yield* Effect.logInfo("waiting for builders to end", { builders: total.count })
+        yield* Effect.andThen(idle.await, Effect.sleep(farewell)).pipe(Effect.timeoutOption(patience))
+      })
       const hosts = Hosts.of({
         list: Effect.suspend(() => Effect.forEach([...posts.values()], seen)),
         drain: (name) => setDrained(name, true),
         resume: (name) => setDrained(name, false),
-        builders: Effect.sync(() => [...posts.values()].reduce((sum, { working }) => sum + working.count, 0))
+        finish
       })
       return Context.make(BuilderPool, pool).pipe(Context.add(Hosts, hosts))
     })

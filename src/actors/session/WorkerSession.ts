@@ -69,7 +69,16 @@ const greet = Effect.fnUntraced(function* (channel: Channel): Effect.fn.Return<W
   const limits = yield* Ref.make<Limits>({ timeoutSeconds: null, silenceSecondsMax: null, logBytesMax: null })
   const settings = yield* AskedSettings.of(channel)
   const requests = Request.make(channel.environment, "ssh-ng")
-  return { account: channel.account, peer, version, closed: channel.closed, limits, settings, requests }
+  return {
+    account: channel.account,
+    peer,
+    version,
+    closed: channel.closed,
+    departure: channel.departure,
+    limits,
+    settings,
+    requests
+  }
 })
 
 /** One operation, whatever becomes of it. */

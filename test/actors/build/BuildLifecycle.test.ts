@@ -4,17 +4,19 @@ import {
   attemptsMaxDefault,
   type Command,
   crashesMax,
+  unstartedMax,
   Message,
   start,
   State,
   table,
   type Terms
 } from "../../../src/actors/build/BuildLifecycle.ts"
+import { lossesMax } from "../../../src/actors/builder/HostLifecycle.ts"
 import * as Lifecycle from "../../../src/actors/Lifecycle.ts"
 import type { Failure } from "../../../src/domain/Failure.ts"
 import { LeaseId } from "../../../src/domain/Lease.ts"
 
-const { BuilderLost, Cancel, Exited, Failed, Imported, Leased, NeverFits, OutOfMemory } = Message.cases
+const { BuilderLost, Cancel, Exited, Failed, HandOn, Imported, Leased, NeverFits, OutOfMemory } = Message.cases
 
 const first = LeaseId.make("first")
 const second = LeaseId.make("second")
@@ -77,7 +79,8 @@ const told = Schema.Array(
         message: Schema.Literal("too large")
       })
     }),
-    Schema.TaggedStruct("Cancel", { outcome: Schema.Literal("cancelled") })
+    Schema.TaggedStruct("Cancel", { outcome: Schema.Literal("cancelled") }),
+    Schema.TaggedStruct("HandOn", {})
   ])
 )
 const arbitrary = Arbitrary.schema(told)
@@ -98,13 +101,31 @@ describe("a build's life", () => {
   })
 
   it("begins again when its builder is lost, and gives up in the end", () => {
-    const once = [Leased.make({ lease: first }), lost("host")]
+    const once = [Leased.make({ lease: first }), lost("service")]
     const agreed = { ...terms, attemptsMax: attemptsMaxDefault }
     assert.strictEqual(replay(once, agreed).state._tag, "Queued")
     const { commands, state } = replay(Array.from({ length: attemptsMaxDefault }, () => once).flat(), agreed)
     assert.strictEqual(state._tag, "Failed")
     assert.strictEqual(count(commands, "StartBuilder"), attemptsMaxDefault)
     assert.strictEqual(failureIn(commands)?.status, "TransientFailure")
+  })
+
+  it("meets more hosts that have no sandbox than a broken one has before it is lent no more, but not for ever", () => {
+    const once = [Leased.make({ lease: first }), lost("host")]
+    const times = (count: number) => replay(Array.from({ length: count }, () => once).flat()).state._tag
+
+    assert.isAbove(unstartedMax, 2 * lossesMax)
+    assert.strictEqual(times(unstartedMax - 1), "Queued")
+    assert.strictEqual(times(unstartedMax), "Failed")
+  })
+
+  it("is handed on with its attempt ended, and answered by nobody here", () => {
+    const { commands, state } = replay([Leased.make({ lease: first }), HandOn.make({})])
+    assert.strictEqual(state._tag, "Cancelled")
+    assert.deepStrictEqual(
+      commands.slice(2).map(({ _tag }) => _tag),
+      ["EndAttempt", "AnswerLater", "ReleaseLease", "SayGone"]
+    )
   })
 
   it("is told that it is its own doing when it takes its sandbox with it over and over", () => {
@@ -132,7 +153,7 @@ describe("a build's life", () => {
 
   it("does not count what ran out of memory among the lost", () => {
     const starving = [Leased.make({ lease: first }), OutOfMemory.make({ lease: first, failure: starved })]
-    const losing = [Leased.make({ lease: first }), lost("host")]
+    const losing = [Leased.make({ lease: first }), lost("service")]
     const { state } = replay([...starving, ...starving, ...losing], { ...terms, attemptsMax: 2 })
     assert.strictEqual(state._tag, "Queued")
   })

@@ -133,7 +133,8 @@ export const handlers: Handlers = {
           derivation,
           limits: limitsOf(options),
           settings,
-          check: false
+          check: false,
+          departure: channel.departure
         })
         .pipe(Effect.catchTag("Refused", (refused) => Effect.succeed(fromRefused(refused))))
       if ("status" in submitted) return submitted

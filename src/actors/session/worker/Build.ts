@@ -45,7 +45,8 @@ export const buildings: Handlers<
           derivation,
           limits: yield* Ref.get(worker.limits),
           settings: worker.settings,
-          check: mode === "check"
+          check: mode === "check",
+          departure: worker.departure
         })
       )
       if (Result.isFailure(submitted)) return fromRefused(submitted.failure)

@@ -21,6 +21,8 @@ export interface Worker {
   readonly version: Version
   /** As `Channel.closed`. */
   readonly closed: Channel["closed"]
+  /** As `Channel.departure`. */
+  readonly departure: Channel["departure"]
   /** What the client has asked for its builds. */
   readonly limits: Ref.Ref<Limits>
   /** What its environment asks. */
