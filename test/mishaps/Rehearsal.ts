@@ -36,7 +36,7 @@ const scratchBytes = 192 * 2 ** 20
 const fullDiskBytes = 24 * 2 ** 20
 
 /** What a build may hand over here. */
-const outputBytesMax = 2 ** 28
+const outputBytesMax = 2 ** 27
 
 /** What our own process may grow by, whatever a guest says. */
 const growthBytesMax = 192 * 2 ** 20
