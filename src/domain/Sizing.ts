@@ -64,7 +64,9 @@ export interface Room {
 export interface Size {
   readonly cores: number | "all"
   readonly memoryBytes: number
-  /** What it may get in the end, if it runs out of memory. */
+  /** What it gets at least if that was too little: what the largest of its like needed. */
+  readonly memoryBytesNext: number
+  /** What it may get in the end. */
   readonly memoryBytesMax: number
   /** What keeps it there, for whoever needs more. */
   readonly ceiling: string
@@ -117,6 +119,7 @@ export const size = (
   return {
     cores,
     memoryBytes: Math.min(wished, memoryBytesMax),
+    memoryBytesNext: Math.min(known.most, memoryBytesMax),
     memoryBytesMax,
     ceiling:
       (wishes.memoryBytesMax ?? Infinity) < room.memoryBytesMax
@@ -127,8 +130,11 @@ export const size = (
 }
 
 /** What follows on not enough memory; null if it had as much as it may. */
-export const more = (memoryBytes: number, memoryBytesMax: number): number | null =>
-  memoryBytes < memoryBytesMax ? Math.min(rounded(memoryBytes * 2), memoryBytesMax) : null
+export const more = (
+  memoryBytes: number,
+  { memoryBytesMax, memoryBytesNext }: Pick<Size, "memoryBytesMax" | "memoryBytesNext">
+): number | null =>
+  memoryBytes < memoryBytesMax ? Math.min(Math.max(rounded(memoryBytes * 2), memoryBytesNext), memoryBytesMax) : null
 
 /** The next of 256M, 320M, 384M, 448M, 512M, 640M, …: in steps of at most a quarter, so that sizes are few. */
 const rounded = (bytes: number): number => {
@@ -148,7 +154,10 @@ const starved = ({ outcome }: Measured) => outcome === "out-of-memory"
 const nearest = ({ identity, name, version }: History): ReadonlyArray<Measured> =>
   [identity, version, name].find((tier) => tier.some((each) => succeeded(each) || starved(each))) ?? []
 
-const memoryOf = (history: History, cores: number): { readonly bytes: number; readonly isEnough: boolean } => {
+const memoryOf = (
+  history: History,
+  cores: number
+): { readonly bytes: number; readonly isEnough: boolean; readonly most: number } => {
   const tier = nearest(history)
   const successes = tier.filter(succeeded).slice(0, memoryWindow)
   const oldest = tier.indexOf(successes.at(-1) ?? tier[memoryWindow]!)
@@ -158,7 +167,8 @@ const memoryOf = (history: History, cores: number): { readonly bytes: number; re
   const tooLittle = Math.max(0, ...recent.filter(starved).map(({ memoryBytes }) => memoryBytes))
   const enough = successes.map(({ memoryBytes }) => memoryBytes).filter((bytes) => bytes > tooLittle)
   const proven = tooLittle === 0 ? 0 : enough.length > 0 ? Math.min(...enough) : rounded(2 * tooLittle)
-  return { bytes: rounded(Math.max(0, proven, ...needs)), isEnough: successes.length > 0 }
+  const most = Math.max(0, ...tier.filter(succeeded).map((each) => need(each, cores)))
+  return { bytes: rounded(Math.max(0, proven, ...needs)), isEnough: successes.length > 0, most: rounded(most) }
 }
 
 const need = (measured: Measured, cores: number): number => {
@@ -186,8 +196,8 @@ const coresOf = (
   const least = wishes.coresMin ?? 1
   const most = Math.max(Math.min(wishes.coresMax ?? Infinity, room.coresMax), least)
   const usual = isParallel ? most : (wishes.coresDefault ?? otherwise)
-  const telling = nearest(history).filter(isTelling).slice(0, coresWindow)
-  const seen = telling.filter(({ cores }) => cores > 1)
+  const telling = nearest(history).filter(isTelling)
+  const seen = telling.filter(({ cores }) => cores > 1).slice(0, coresWindow)
   const wished = seen.length > 0 ? Math.max(...seen.map(worthwhile)) : telling.some(isBusy) ? 2 : usual
   return Math.min(Math.max(wished, least), most)
 }

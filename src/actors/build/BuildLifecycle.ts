@@ -48,6 +48,8 @@ export const unstartedMax = 10
 export const Terms = Schema.Struct({
   /** Of the first attempt. */
   memoryBytes: Schema.Int,
+  /** Of the next, at the least, if that was too little. */
+  memoryBytesNext: Schema.Int,
   memoryBytesMax: Schema.Int,
   /** For whoever needs more than that: what keeps it there. */
   ceiling: Schema.String,
@@ -191,7 +193,7 @@ const again = (
 
 const withMore = (held: Held, { failure }: Extract<Message, { readonly _tag: "OutOfMemory" }>): Step => {
   const { memoryBytes, terms } = held.course
-  const more = Sizing.more(memoryBytes, terms.memoryBytesMax)
+  const more = Sizing.more(memoryBytes, terms)
   const { message, outcome } = failure
   return more === null
     ? fail(held.lease, { ...failure, message: `${message}; ${terms.ceiling}` })
@@ -220,7 +222,7 @@ const tryAgain = (held: Held, { detail, fault }: Extract<Message, { readonly _ta
       message: `its builder was lost ${times}: ${detail}`
     })
   }
-  const more = fault === "memory" ? Sizing.more(memoryBytes, terms.memoryBytesMax) : null
+  const more = fault === "memory" ? Sizing.more(memoryBytes, terms) : null
   return again(held, { outcome: "lost", detail }, { unstarted, lost, crashed, memoryBytes: more ?? memoryBytes })
 }
 

@@ -45,7 +45,7 @@ export const make = Effect.gen(function* () {
     const name = nameOf(derivationPath).replace(/\.drv$/, "")
     const identity = BuildId.of(name, derivation, closure)
     const asked = { account: account.id, identity, name, system, requirements: needs, settings }
-    const { ceiling, cores, memoryBytes, memoryBytesMax, seconds } = yield* provide(asked)
+    const { ceiling, cores, memoryBytes, memoryBytesMax, memoryBytesNext, seconds } = yield* provide(asked)
     const order: Order = {
       id: request.resumed?.build ?? (yield* random.uuidV7()),
       identity,
@@ -63,6 +63,7 @@ export const make = Effect.gen(function* () {
       },
       terms: {
         memoryBytes,
+        memoryBytesNext,
         memoryBytesMax,
         ceiling,
         attemptsMax: settings.buildRestartsMax === null ? attemptsMaxDefault : settings.buildRestartsMax + 1

@@ -22,7 +22,13 @@ const first = LeaseId.make("first")
 const second = LeaseId.make("second")
 const failure: Failure = { status: "PermanentFailure", outcome: "failed", message: "it failed" }
 const starved: Failure = { ...failure, outcome: "out-of-memory", message: "it used all" }
-const terms: Terms = { memoryBytes: 2 ** 30, memoryBytesMax: 2 ** 32, ceiling: "there is no more", attemptsMax: 5 }
+const terms: Terms = {
+  memoryBytes: 2 ** 30,
+  memoryBytesNext: 0,
+  memoryBytesMax: 2 ** 32,
+  ceiling: "there is no more",
+  attemptsMax: 5
+}
 const lost = (fault: BuilderLost["fault"]) => BuilderLost.make({ lease: first, fault, detail: "gone" })
 type BuilderLost = Extract<Message, { readonly _tag: "BuilderLost" }>
 
