@@ -68,6 +68,7 @@ export const builds = {
 }
 
 const FakeBuilds = Layer.succeed(Builds, {
+  standing: () => Effect.succeed(null),
   submit: (request) =>
     Effect.gen(function* () {
       builds.requests.push(request)

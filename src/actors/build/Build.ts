@@ -76,7 +76,7 @@ export interface Build {
   /** The attempts whose logs make up what a waiter hears, the one under way first; ends with the build. */
   readonly attempts: Stream.Stream<AttemptId>
   /** Where it stands whenever it waits for a lease, at each change; ends with the build. */
-  readonly standing: Stream.Stream<Standing>
+  readonly standing: Stream.Stream<Standing | null>
   readonly progress: Effect.Effect<Progress>
   readonly result: Effect.Effect<Ended>
   /** Links the trace of the request within which this is run with that of the build. */
@@ -326,7 +326,9 @@ export const spawn = Effect.fnUntraced(function* (
       Stream.changes
     ),
     standing: SubscriptionRef.changes(asked).pipe(
-      Stream.switchMap((request) => (request === null ? Stream.empty : request.standing)),
+      Stream.switchMap((request) =>
+        request === null ? Stream.succeed(null) : Stream.concat(request.standing, Stream.succeed(null))
+      ),
       Stream.interruptWhen(Effect.exit(Effect.raceFirst(Deferred.await(result), ended)))
     ),
     progress: Effect.sync(() => progress),

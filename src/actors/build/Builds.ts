@@ -5,7 +5,7 @@
  * What one account had built answers another only where the sandbox keeps them apart; where it does not, the account is
  * part of what makes a build the same. What is impure, or asked for again on purpose, is shared with nobody.
  */
-import { Clock, Context, Deferred, Effect, Layer, type Scope, Stream } from "effect"
+import { Clock, Context, Deferred, Effect, Layer, Option, type Scope, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type { Account } from "../../domain/Account.ts"
 import type { Departure } from "../../domain/Departure.ts"
@@ -20,6 +20,7 @@ import { LogStore } from "../../storage/LogStore.ts"
 import * as Tracing from "../../telemetry/Tracing.ts"
 import { BuilderPool } from "../builder/BuilderPool.ts"
 import { Scheduler } from "../scheduler/Scheduler.ts"
+import type { Standing } from "../scheduler/Standing.ts"
 import * as Attendance from "./Attendance.ts"
 import * as Build from "./Build.ts"
 import * as Granting from "./Granting.ts"
@@ -27,6 +28,7 @@ import * as Hearing from "./Hearing.ts"
 import * as Keeping from "./Keeping.ts"
 import * as Ordering from "./Ordering.ts"
 import * as Patience from "./Patience.ts"
+import * as QueueLines from "./QueueLines.ts"
 import { recorded } from "./Recorded.ts"
 import { Refused } from "./Refused.ts"
 import * as Reuse from "./Reuse.ts"
@@ -81,6 +83,8 @@ export class Builds extends Context.Service<
   {
     /** Waits until the scope closes: the last wait to end, ends the build. */
     readonly submit: (request: Request) => Effect.Effect<Waiting, Refused, Scope.Scope>
+    /** Where a build stands in the queue; null for one that does not wait there. */
+    readonly standing: (build: string) => Effect.Effect<Standing | null>
   }
 >()("drover/actors/Builds") {
   static readonly layer = Layer.effect(
@@ -102,6 +106,8 @@ export class Builds extends Context.Service<
       // What `all` may come to on any host.
       const coresMax = Math.max(...builders.hosts.map(({ cores }) => cores))
 
+      const underWay = new Map<string, Build.Build>()
+
       const begin = Effect.fnUntraced(function* (order: Build.Order, notReused: string) {
         yield* recorded(
           records.create({
@@ -114,14 +120,26 @@ export class Builds extends Context.Service<
             notReused
           })
         )
-        return yield* Build.spawn(order).pipe(
+        const build = yield* Build.spawn(order).pipe(
           Effect.provideService(BuilderPool, builders),
           Effect.provideService(Scheduler, scheduler),
           Effect.provideService(BuildRepository, records),
           Effect.provideService(LogStore, logs),
           Effect.provideService(SecureRandom.SecureRandom, random)
         )
+        yield* Effect.acquireRelease(
+          Effect.sync(() => underWay.set(order.id, build)),
+          () => Effect.sync(() => underWay.delete(order.id))
+        )
+        return build
       })
+
+      const standing = (id: string): Effect.Effect<Standing | null> =>
+        Effect.suspend(() => {
+          const build = underWay.get(id)
+          if (build === undefined) return Effect.succeed(null)
+          return Effect.map(Stream.runHead(build.standing), Option.getOrNull)
+        })
 
       /** Why a build is its asker's alone; null if it is not. */
       const aloneBecause = ({ check }: Request, { isImpure }: Requirements.Requirements): string | null => {
@@ -199,9 +217,9 @@ export class Builds extends Context.Service<
         })
         return {
           // A log that cannot be read is no answer to the build: whoever waits is told of a defect.
-          heard: Stream.interruptWhen(
-            Hearing.over(build.attempts, (attempt) => Stream.orDie(logs.follow(attempt))),
-            Deferred.await(limit)
+          heard: Hearing.over(build.attempts, (attempt) => Stream.orDie(logs.follow(attempt))).pipe(
+            Stream.merge(QueueLines.over(build.standing), { haltStrategy: "left" }),
+            Stream.interruptWhen(Deferred.await(limit))
           ),
           answer: Effect.raceFirst(
             Effect.flatMap(build.result, (result) => answerOf(request, build, result)),
@@ -256,7 +274,7 @@ export class Builds extends Context.Service<
         }
       })
 
-      return { submit: yield* Keeping.make(submit) }
+      return { submit: yield* Keeping.make(submit), standing }
     })
   )
 }
