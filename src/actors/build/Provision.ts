@@ -8,6 +8,7 @@ import type { Settings } from "../../domain/Settings.ts"
 import * as Sizing from "../../domain/Sizing.ts"
 import { HistoryRepository } from "../../storage/HistoryRepository.ts"
 import { BuilderPool } from "../builder/BuilderPool.ts"
+import { recorded } from "./Recorded.ts"
 
 export interface Asked {
   readonly account: AccountId
@@ -27,7 +28,7 @@ export const make: Effect.Effect<Provision, never, BuilderPool | HistoryReposito
   const defaults = yield* Sizing.Sizing
 
   return Effect.fn("Provision")(function* ({ account, identity, name, requirements, settings, system }: Asked) {
-    const history = yield* Effect.orDie(histories.find({ account, identity, name }))
+    const history = yield* recorded(histories.find({ account, identity, name }))
     return Sizing.size(history, requirements, settings, roomOf(builders.hosts, system, requirements), defaults)
   })
 })
