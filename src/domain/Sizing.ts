@@ -168,7 +168,8 @@ const memoryOf = (
   const enough = successes.map(({ memoryBytes }) => memoryBytes).filter((bytes) => bytes > tooLittle)
   const proven = tooLittle === 0 ? 0 : enough.length > 0 ? Math.min(...enough) : rounded(2 * tooLittle)
   const most = Math.max(0, ...tier.filter(succeeded).map((each) => need(each, cores)))
-  return { bytes: rounded(Math.max(0, proven, ...needs)), isEnough: successes.length > 0, most: rounded(most) }
+  const bytes = Math.max(0, proven, ...needs)
+  return { bytes: bytes === 0 ? 0 : rounded(bytes), isEnough: successes.length > 0, most: rounded(most) }
 }
 
 const need = (measured: Measured, cores: number): number => {

@@ -65,7 +65,11 @@ const settings: { readonly [controller: string]: { readonly must: Files; readonl
       ["cpu.max", ({ cores }) => `${cores * cpuPeriod} ${cpuPeriod}`],
       ["pids.max", ({ processesMax }) => `${processesMax}`]
     ],
-    may: [["memory.swap.max", () => "0"]]
+    may: [
+      ["memory.swap.max", () => "0"],
+      // All of it at once, so that what is left has no last words about it in the log.
+      ["memory.oom.group", () => "1"]
+    ]
   }
 }
 
