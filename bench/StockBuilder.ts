@@ -13,45 +13,13 @@ import * as path from "node:path"
 import { projectDirectory, writeSshConfig } from "../test/support/Drover.ts"
 import * as NixStore from "../test/support/NixStore.ts"
 import * as Process from "../test/support/Process.ts"
+import * as StockNix from "../test/support/StockNix.ts"
 
 export interface StockBuilder {
   readonly sshConfig: string
   readonly versions: { readonly nix: string; readonly openssh: string }
   readonly close: () => Promise<void>
 }
-
-/** Nix kills all that a build user runs before and after a build: these are nobody else's. */
-const firstUser = 800_000 + (process.pid % 50_000) * 32
-const users = Array.from({ length: 32 }, (_, index) => `nixbld${index + 1}`)
-
-const etc = () => {
-  const others = (file: string, except: RegExp) =>
-    readFileSync(`/etc/${file}`, "utf8")
-      .split("\n")
-      .filter((line) => line !== "" && !except.test(line))
-      .join("\n")
-  const entries = users.map((user, index) => `${user}:x:${firstUser + index}:30000::/var/empty:/usr/sbin/nologin`)
-  return {
-    // The server gives up its privileges as `sshd`, who is there only where it has been installed.
-    passwd: [
-      others("passwd", /^(nixbld|sshd:|root:)/),
-      "root:x:0:0:root:/root:/bin/sh",
-      "sshd:x:799999:65534::/run/sshd:/usr/sbin/nologin",
-      ...entries,
-      ""
-    ].join("\n"),
-    group: `${others("group", /^nixbld/)}\nnixbld:x:30000:${users.join(",")}\n`,
-    // Root's password may be locked, which OpenSSH takes for a locked account.
-    shadow: "root:*:19000:0:99999:7:::\n"
-  }
-}
-
-const settings = (shell: string) => `sandbox = true
-sandbox-fallback = false
-sandbox-paths = /bin/sh=${shell}
-build-users-group = nixbld
-max-jobs = auto
-`
 
 const freePort = () =>
   new Promise<number>((resolve) => {
@@ -88,8 +56,8 @@ export const open = async (dir: string, signal: AbortSignal): Promise<StockBuild
   mkdirSync(dir, { recursive: true })
   const environment = { NIX_CONF_DIR: path.join(dir, "store/conf") }
   const store = await NixStore.open(path.join(dir, "store"), {
-    etc: etc(),
-    settings: settings(path.join(projectDirectory, "build/busybox")),
+    etc: StockNix.etc(),
+    settings: StockNix.settings,
     signal
   })
   for (const name of ["host_key", "client_key"]) {
