@@ -39,6 +39,7 @@ import * as FileBlobStore from "./storage/blob/FileBlobStore.ts"
 import { BuildRecords } from "./storage/BuildRecords.ts"
 import { BuildRepository } from "./storage/BuildRepository.ts"
 import * as Database from "./storage/Database.ts"
+import { DistrustRepository } from "./storage/DistrustRepository.ts"
 import * as Gauges from "./storage/Gauges.ts"
 import { HistoryRepository } from "./storage/HistoryRepository.ts"
 import { HostRepository } from "./storage/HostRepository.ts"
@@ -67,6 +68,7 @@ const storage = ({ dataDir }: Config) => {
     AccountRepository.layer,
     BuildRecords.layer,
     BuildRepository.layer,
+    DistrustRepository.layer,
     HistoryRepository.layer,
     HostRepository.layer,
     ReadLogRepository.layer,

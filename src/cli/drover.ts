@@ -9,8 +9,10 @@ import * as path from "node:path"
 import { parseArgs } from "node:util"
 import { read, surroundings } from "../config.ts"
 import { AccountName } from "../domain/Account.ts"
+import { Backend } from "../domain/Attempt.ts"
 import * as Client from "./operator/Client.ts"
 import { buildsMax } from "./operator/Request.ts"
+import * as Show from "./operator/Show.ts"
 import { accountsTable, buildsTable } from "./operator/Table.ts"
 
 /** Builds listed unless told otherwise: what somebody can look through. */
@@ -23,6 +25,9 @@ const help = `The operator's commands, against a running server
   accounts add NAME --key FILE      a new account, opened by the Ed25519 public key in FILE
   accounts list [--json]            accounts and their keys
   builds list [--json] [--limit N]  builds, newest first, ${limitDefault} unless told otherwise
+  builds show ID [--json]           all that is known of one
+  distrust [--host H] [--epoch N] [--backend B] [--before TIME] [--json]
+                                    results that are to answer nobody any more, and where they are by now
 
 The server is found by its data directory, which is told as it was told the server.
 `
@@ -46,6 +51,10 @@ const parse = (args: ReadonlyArray<string>) =>
           key: { type: "string" },
           json: { type: "boolean" },
           limit: { type: "string" },
+          host: { type: "string" },
+          epoch: { type: "string" },
+          backend: { type: "string" },
+          before: { type: "string" },
           help: { type: "boolean" }
         }
       }),
@@ -96,6 +105,52 @@ const listBuilds = Effect.fnUntraced(function* (options: Options) {
   return options.json === true ? `${JSON.stringify(builds, null, 2)}\n` : buildsTable(builds)
 })
 
+const isBuild = Schema.is(Schema.String.check(Schema.isUUID()))
+
+const showBuild = Effect.fnUntraced(function* (id: string, options: Options) {
+  if (!isBuild(id)) {
+    return yield* new UsageError({ detail: `expected a build's id, as listed, found ${JSON.stringify(id)}` })
+  }
+  const shown = yield* Client.showBuild(yield* dataDirOf(options), id)
+  return options.json === true ? `${JSON.stringify(shown, null, 2)}\n` : Show.build(shown)
+})
+
+const isBackend = Schema.is(Backend)
+
+/** Null where nothing is said. */
+const said = <A>(
+  option: string,
+  text: string | undefined,
+  allowed: string,
+  parse: (text: string) => A | undefined
+): Effect.Effect<A | null, UsageError> => {
+  if (text === undefined) return Effect.succeed(null)
+  const value = parse(text)
+  return value === undefined
+    ? Effect.fail(new UsageError({ detail: `--${option}: expected ${allowed}, found ${JSON.stringify(text)}` }))
+    : Effect.succeed(value)
+}
+
+const distrust = Effect.fnUntraced(function* (options: Options) {
+  const distrusted = {
+    host: yield* said("host", options.host, "a host's name", (text) => text || undefined),
+    epoch: yield* said("epoch", options.epoch, "a whole number", (text) =>
+      /^[0-9]{1,9}$/.test(text) ? Number(text) : undefined
+    ),
+    backend: yield* said("backend", options.backend, Backend.literals.join(", or "), (text) =>
+      isBackend(text) ? text : undefined
+    ),
+    before: yield* said("before", options.before, "a time such as 2026-11-21T18:00:00Z", (text) =>
+      Number.isNaN(Date.parse(text)) ? undefined : Date.parse(text)
+    )
+  }
+  if (distrusted.host === null && distrusted.epoch === null && distrusted.backend === null) {
+    return yield* new UsageError({ detail: "expected --host, --epoch or --backend: whose results are meant" })
+  }
+  const takenBack = yield* Client.takeBack(yield* dataDirOf(options), distrusted)
+  return options.json === true ? `${JSON.stringify(takenBack, null, 2)}\n` : Show.takenBack(takenBack)
+})
+
 /** What is printed for the words given. */
 export const run = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
   const { positionals, values } = yield* parse(args)
@@ -106,6 +161,10 @@ export const run = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
   }
   if (noun === "accounts" && verb === "list" && name === undefined) return yield* listAccounts(values)
   if (noun === "builds" && verb === "list" && name === undefined) return yield* listBuilds(values)
+  if (noun === "builds" && verb === "show" && name !== undefined && more.length === 0) {
+    return yield* showBuild(name, values)
+  }
+  if (noun === "distrust" && verb === undefined) return yield* distrust(values)
   return yield* new UsageError({
     detail: `expected a command, found ${JSON.stringify(positionals.join(" "))}; --help lists them`
   })

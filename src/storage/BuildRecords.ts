@@ -6,6 +6,7 @@
 import { Context, Effect, Layer, type Option, Schema } from "effect"
 import { SqlClient, SqlSchema, type Statement } from "effect/sql"
 import { Backend, Outcome, Usage } from "../domain/Attempt.ts"
+import { HostId } from "../domain/Host.ts"
 import { storeDir } from "../protocol/nix/StorePath.ts"
 import { BuildState } from "./BuildRepository.ts"
 import { fromSql, type StorageError } from "./StorageError.ts"
@@ -14,6 +15,7 @@ const Text = Schema.NullOr(Schema.String)
 
 /** Bytes and counts beyond 2^53 do not occur. Times are ISO 8601 in UTC. */
 const Attempt = Schema.Struct({
+  host: HostId,
   sandbox: Backend,
   startedAt: Schema.String,
   endedAt: Text,
@@ -68,7 +70,6 @@ export class BuildDetails extends Schema.Class<BuildDetails>("drover/BuildDetail
       ...Attempt.fields,
       ...Usage.fields,
       id: Schema.String,
-      host: Schema.String,
       epoch: Schema.Int,
       versions: Schema.Record(Schema.String, Schema.String),
       detail: Text,
@@ -110,7 +111,7 @@ export class BuildRecords extends Context.Service<
             ) as accounts,
             coalesce((
               select jsonb_agg(jsonb_build_object(
-                'sandbox', sandbox, 'startedAt', ${iso(sql, "started_at")}, 'endedAt', ${iso(sql, "ended_at")},
+                'host', host, 'sandbox', sandbox, 'startedAt', ${iso(sql, "started_at")}, 'endedAt', ${iso(sql, "ended_at")},
                 'outcome', outcome, 'cores', cores, 'memoryBytes', memory_bytes
               ) order by ordinal)
               from attempt where attempt.build = build.id

@@ -14,7 +14,7 @@ import { fromSql, type StorageError } from "./StorageError.ts"
 export const pathsMax = 4096
 
 /** What an attempt read, as `builds show --json` prints it. */
-const ReadLog = Schema.Struct({
+export const ReadLog = Schema.Struct({
   /** Which attempt of the build, from 1. */
   attempt: Schema.Int,
   /** Paths that the build could see. */

@@ -65,6 +65,16 @@ export const listAccounts = (dataDir: string) =>
     Effect.flatMap((ok) => Effect.mapError(Schema.decodeUnknownEffect(answers.ListAccounts)(ok), notAnAnswer))
   )
 
+export const showBuild = (dataDir: string, id: string) =>
+  ask(dataDir, { _tag: "ShowBuild", id }).pipe(
+    Effect.flatMap((ok) => Effect.mapError(Schema.decodeUnknownEffect(answers.ShowBuild)(ok), notAnAnswer))
+  )
+
+export const takeBack = (dataDir: string, distrusted: Extract<Request, { readonly _tag: "TakeBack" }>["distrusted"]) =>
+  ask(dataDir, { _tag: "TakeBack", distrusted }).pipe(
+    Effect.flatMap((ok) => Effect.mapError(Schema.decodeUnknownEffect(answers.TakeBack)(ok), notAnAnswer))
+  )
+
 export const listBuilds = (dataDir: string, limit: number) =>
   ask(dataDir, { _tag: "ListBuilds", limit }).pipe(
     Effect.flatMap((ok) => Effect.mapError(Schema.decodeUnknownEffect(answers.ListBuilds)(ok), notAnAnswer))

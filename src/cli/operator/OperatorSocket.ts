@@ -1,16 +1,13 @@
 /**
  * The operator's door: a Unix socket in the data directory, for those whom the file system lets reach it.
  *
- * It decides nothing: a request is one call of a repository. Requests are few and short, so connections are, too.
+ * It decides nothing: what a request is answered with, `Answers` asks of others. Requests are few and short, so connections are, too.
  */
 import { Cause, Effect, Exit, FiberSet, Layer, Result, Schema } from "effect"
 import * as fs from "node:fs"
 import * as net from "node:net"
-import { AccountRepository } from "../../storage/AccountRepository.ts"
-import { BuildRecords } from "../../storage/BuildRecords.ts"
-import { fingerprint } from "../../ssh/Authentication.ts"
-import * as OpenSshKey from "../OpenSshKey.ts"
-import { answers, Request, requestBytesMax } from "./Request.ts"
+import { answer, type Services } from "./Answers.ts"
+import { Request, requestBytesMax } from "./Request.ts"
 import { SocketError, socketPath } from "./SocketPath.ts"
 
 export class OperatorSocketError extends Schema.TaggedError<OperatorSocketError>()("OperatorSocketError", {
@@ -25,36 +22,6 @@ const connectionsMax = 32
 
 /** A peer that connects and says nothing holds one of those. */
 const silenceMillisecondsMax = 10_000
-
-const encode = {
-  AddAccount: Schema.encodeEffect(answers.AddAccount),
-  ListAccounts: Schema.encodeEffect(answers.ListAccounts),
-  ListBuilds: Schema.encodeEffect(answers.ListBuilds)
-}
-
-/** One request, answered. Fails with what the operator can do something about. */
-const answer = Effect.fn("OperatorSocket.answer")(
-  function* (request: Request) {
-    const accounts = yield* AccountRepository
-    switch (request._tag) {
-      case "AddAccount": {
-        const key = yield* OpenSshKey.parsePublic(request.publicKey)
-        const account = yield* accounts.create(request.name, key)
-        const keys = [{ fingerprint: fingerprint(key.publicKey), comment: key.comment }]
-        return yield* encode.AddAccount({ id: account.id, name: account.name, keys })
-      }
-      case "ListAccounts": {
-        return yield* encode.ListAccounts(yield* accounts.list)
-      }
-      case "ListBuilds": {
-        const builds = yield* BuildRecords
-        return yield* encode.ListBuilds(yield* builds.list({ limit: request.limit }))
-      }
-    }
-  },
-  // What repositories return fits what is answered, or is a bug.
-  Effect.catchTag("SchemaError", Effect.die)
-)
 
 const decode = Schema.decodeUnknownResult(Schema.fromJsonString(Request))
 
@@ -93,7 +60,7 @@ const readLine = (socket: net.Socket, onLine: (line: string) => void) => {
 export const listen = Effect.fn("OperatorSocket.listen")(
   function* (dataDir: string) {
     const path = yield* socketPath(dataDir)
-    const run = yield* FiberSet.makeRuntime<AccountRepository | BuildRecords>()
+    const run = yield* FiberSet.makeRuntime<Services>()
     const open = new Set<net.Socket>()
     yield* Effect.acquireRelease(
       Effect.callback<net.Server, SocketError>((resume) => {

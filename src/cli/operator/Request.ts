@@ -8,7 +8,9 @@
  */
 import { Schema } from "effect"
 import { AccountName } from "../../domain/Account.ts"
-import { BuildRecord } from "../../storage/BuildRecords.ts"
+import { BuildDetails, BuildRecord } from "../../storage/BuildRecords.ts"
+import { Distrusted, TakenBack } from "../../storage/DistrustRepository.ts"
+import { ReadLog } from "../../storage/ReadLogRepository.ts"
 
 /** An account as it is listed. */
 export const ListedAccount = Schema.Struct({
@@ -17,6 +19,17 @@ export const ListedAccount = Schema.Struct({
   keys: Schema.Array(Schema.Struct({ fingerprint: Schema.String, comment: Schema.String }))
 })
 export type ListedAccount = typeof ListedAccount.Type
+
+/** For what it waits in the queue, and how many come before it; null for one that does not wait there. */
+const waits = Schema.NullOr(Schema.String)
+
+/** A build as it is listed. */
+export const ListedBuild = Schema.Struct({ ...BuildRecord.fields, waits })
+export type ListedBuild = typeof ListedBuild.Type
+
+/** All that is known of a build. `inputsRead`: of each attempt that could tell. */
+export const ShownBuild = Schema.Struct({ ...BuildDetails.fields, waits, inputsRead: Schema.Array(ReadLog) })
+export type ShownBuild = typeof ShownBuild.Type
 
 /** A bound on one answer, and on the memory that making it takes. */
 export const buildsMax = 10_000
@@ -31,14 +44,19 @@ const ListBuilds = Schema.TaggedStruct("ListBuilds", {
   limit: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: buildsMax }))
 })
 
-export const Request = Schema.Union([AddAccount, ListAccounts, ListBuilds])
+const ShowBuild = Schema.TaggedStruct("ShowBuild", { id: Schema.String.check(Schema.isUUID()) })
+const TakeBack = Schema.TaggedStruct("TakeBack", { distrusted: Distrusted })
+
+export const Request = Schema.Union([AddAccount, ListAccounts, ListBuilds, ShowBuild, TakeBack])
 export type Request = typeof Request.Type
 
 /** What each request is answered with, in the form in which it travels. */
 export const answers = {
   AddAccount: ListedAccount,
   ListAccounts: Schema.Array(ListedAccount),
-  ListBuilds: Schema.Array(BuildRecord)
+  ListBuilds: Schema.Array(ListedBuild),
+  ShowBuild: ShownBuild,
+  TakeBack: TakenBack
 } as const
 
 /** An answer, before it is known to be the one to the question. */

@@ -1,6 +1,5 @@
 /** Rows for people: columns as wide as what stands in them, two spaces between. */
-import type { BuildRecord } from "../../storage/BuildRecords.ts"
-import type { ListedAccount } from "./Request.ts"
+import type { ListedAccount, ListedBuild } from "./Request.ts"
 
 export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
@@ -31,10 +30,10 @@ export const accountsTable = (accounts: ReadonlyArray<ListedAccount>): string =>
 /** To the second. */
 const time = (iso: string | null | undefined) => iso?.replace("T", " ").replace(/\..*$/, "") ?? "-"
 
-export const buildsTable = (builds: ReadonlyArray<BuildRecord>): string =>
+export const buildsTable = (builds: ReadonlyArray<ListedBuild>): string =>
   table([
     ["STARTED (UTC)", "STATE", "OUTCOME", "TRIES", "SYSTEM", "SANDBOX", "ACCOUNTS", "DERIVATION"],
-    ...builds.map(({ accounts, attempts, derivation, reusedFrom, state, system }) => {
+    ...builds.map(({ accounts, attempts, derivation, reusedFrom, state, system, waits }) => {
       const last = attempts.at(-1)
       return [
         time(last?.startedAt),
@@ -44,7 +43,7 @@ export const buildsTable = (builds: ReadonlyArray<BuildRecord>): string =>
         printable(system),
         last?.sandbox ?? "-",
         accounts.join(","),
-        printable(derivation)
+        `${printable(derivation)}${waits === null ? "" : `  waits ${waits}`}`
       ]
     })
   ])

@@ -1,22 +1,28 @@
 /** The operator's commands reach the server through its socket, wherever that lies, and nobody else's do harm. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Schema } from "effect"
+import { Effect, Layer, Option, Schema } from "effect"
 import * as fs from "node:fs"
 import * as net from "node:net"
 import * as os from "node:os"
 import * as path from "node:path"
+import { Builds } from "../../../src/actors/build/Builds.ts"
 import { run } from "../../../src/cli/drover.ts"
 import * as OpenSshKey from "../../../src/cli/OpenSshKey.ts"
 import * as Client from "../../../src/cli/operator/Client.ts"
 import * as OperatorSocket from "../../../src/cli/operator/OperatorSocket.ts"
 import { Account, type AccountName } from "../../../src/domain/Account.ts"
+import { noUsage } from "../../../src/domain/Attempt.ts"
+import { HostId } from "../../../src/domain/Host.ts"
 import {
   AccountRepository,
   AccountTaken,
   type AccountKey,
   ListedAccount
 } from "../../../src/storage/AccountRepository.ts"
-import { BuildRecord, BuildRecords } from "../../../src/storage/BuildRecords.ts"
+import { BuildDetails, BuildRecord, BuildRecords } from "../../../src/storage/BuildRecords.ts"
+import { type Distrusted, DistrustRepository } from "../../../src/storage/DistrustRepository.ts"
+import { LogStore } from "../../../src/storage/LogStore.ts"
+import { ReadLogRepository } from "../../../src/storage/ReadLogRepository.ts"
 import { fingerprint } from "../../../src/ssh/Authentication.ts"
 
 /** Accounts in memory, a name each. */
@@ -55,6 +61,7 @@ const build = BuildRecord.make({
   reusedFrom: null,
   attempts: [
     {
+      host: HostId.make("local"),
       sandbox: "process",
       startedAt: "2026-01-01T00:00:00.000Z",
       endedAt: null,
@@ -65,12 +72,60 @@ const build = BuildRecord.make({
   ]
 })
 
-const encoded = Schema.encodeSync(BuildRecord)(build)
+const encoded = { ...Schema.encodeSync(BuildRecord)(build), waits: null }
 
-/** As many builds as are asked for. Of the repository's other methods, no request has need. */
+const details = BuildDetails.make({
+  ...build,
+  identity: "ab".repeat(32),
+  name: "hello",
+  status: null,
+  message: null,
+  createdAt: "2026-01-01T00:00:00.000Z",
+  startedAt: null,
+  endedAt: null,
+  waiters: [{ account: "ann", since: "2026-01-01T00:00:00.000Z" }],
+  reusedFrom: null,
+  notReused: "asked for afresh",
+  answered: [],
+  answeredCount: 0,
+  outputs: [],
+  attempts: [
+    {
+      ...build.attempts[0]!,
+      ...noUsage,
+      id: "01890000-0000-7000-8000-000000000001",
+      epoch: 1,
+      versions: { executor: "1" },
+      detail: null,
+      limitSeconds: null,
+      distrustedAt: null,
+      logBytes: null
+    }
+  ]
+})
+
+/** As many builds as are asked for, all of them the same one. */
 const builds = Layer.succeed(BuildRecords, {
-  list: ({ limit }: { readonly limit: number }) => Effect.succeed(Array.from({ length: limit }, () => build))
-} as unknown as BuildRecords["Service"])
+  list: ({ limit }) => Effect.succeed(Array.from({ length: limit }, () => build)),
+  find: (id) => Effect.succeed(id === build.id ? Option.some(details) : Option.none())
+})
+
+/** What was said to be distrusted. */
+const taken: Array<Distrusted> = []
+const distrust = Layer.succeed(DistrustRepository, {
+  takeBack: (distrusted) =>
+    Effect.sync(() => {
+      taken.push(distrusted)
+      return { attempts: 3, running: 1, resultCount: 0, results: [], holderCount: 0, holders: [] }
+    })
+})
+
+/** Of their other methods, no request has need. */
+const others = Layer.mergeAll(
+  Layer.succeed(Builds, { standing: () => Effect.succeed(null) } as unknown as Builds["Service"]),
+  Layer.succeed(LogStore, { size: () => Effect.succeed(7) } as unknown as LogStore["Service"]),
+  Layer.succeed(ReadLogRepository, { list: () => Effect.succeed([]) } as unknown as ReadLogRepository["Service"])
+)
 
 /** A server's socket in a directory whose path is too long for a socket's address. */
 const served = Effect.gen(function* () {
@@ -80,7 +135,7 @@ const served = Effect.gen(function* () {
   )
   const dataDir = path.join(directory, "d".repeat(120))
   fs.mkdirSync(dataDir)
-  yield* Layer.build(OperatorSocket.layer(dataDir).pipe(Layer.provide([accounts, builds])))
+  yield* Layer.build(OperatorSocket.layer(dataDir).pipe(Layer.provide([accounts, builds, distrust, others])))
   return dataDir
 })
 
@@ -112,6 +167,42 @@ describe("the operator", () => {
     })
   )
 
+  it.live("shows a build, with the log as long as it is by now", () =>
+    Effect.gen(function* () {
+      const dataDir = yield* served
+      const asked = ["builds", "show", build.id, "--data-dir", dataDir]
+
+      const text = yield* run(asked)
+      const json = JSON.parse(yield* run([...asked, "--json"]))
+      const other = yield* Effect.flip(run(["builds", "show", build.id.replace("0", "1"), "--data-dir", dataDir]))
+
+      assert.match(text, /^not answered +by another: asked for afresh$/m)
+      assert.match(text, /^ +on +local, process, epoch 1$/m)
+      assert.match(text, /^ +log +7 bytes$/m)
+      assert.deepInclude(json, { id: build.id, notReused: "asked for afresh", waits: null, inputsRead: [] })
+      assert.strictEqual(json.attempts[0].logBytes, 7)
+      assert.include(other.message, "expected the id of a build")
+    })
+  )
+
+  it.live("takes results back by what is said of them, and by nothing less", () =>
+    Effect.gen(function* () {
+      const dataDir = yield* served
+      const where = ["--data-dir", dataDir]
+
+      const text = yield* run(["distrust", "--epoch", "3", "--before", "2026-01-01T00:00:00Z", ...where])
+      yield* run(["distrust", "--host", "local", "--backend", "kvm", ...where])
+      const refused = yield* Effect.flip(run(["distrust", "--before", "2026-01-01T00:00:00Z", ...where]))
+
+      assert.include(text, "attempts taken back: 3, of which 1 still run")
+      assert.deepStrictEqual(taken.splice(0), [
+        { host: null, epoch: 3, backend: null, before: Date.UTC(2026, 0, 1) },
+        { host: "local", epoch: null, backend: "kvm", before: null }
+      ])
+      assert.include(refused.message, "expected --host, --epoch or --backend")
+    })
+  )
+
   it.live("is refused a key that is none, in one line", () =>
     Effect.gen(function* () {
       const dataDir = yield* served
@@ -132,14 +223,21 @@ describe("the operator", () => {
     })
   )
 
-  it.live.each(["builds", "accounts add", "accounts add @ --key x", "builds list --limit 0", "--what"])(
-    "is told that %j is no command",
-    (words) =>
-      Effect.gen(function* () {
-        const refused = yield* Effect.flip(run(words.split(" ")))
+  it.live.each([
+    "builds",
+    "accounts add",
+    "accounts add @ --key x",
+    "builds list --limit 0",
+    "builds show x",
+    "distrust",
+    "distrust --epoch x",
+    "--what"
+  ])("is told that %j is no command", (words) =>
+    Effect.gen(function* () {
+      const refused = yield* Effect.flip(run(words.split(" ")))
 
-        assert.strictEqual(refused._tag, "UsageError")
-      })
+      assert.strictEqual(refused._tag, "UsageError")
+    })
   )
 })
 
@@ -183,7 +281,7 @@ describe("the operator's socket", () => {
       fs.rmSync(path.join(dataDir, "drover.sock"))
       fs.writeFileSync(path.join(dataDir, "drover.sock"), "")
 
-      yield* Layer.build(OperatorSocket.layer(dataDir).pipe(Layer.provide([accounts, builds])))
+      yield* Layer.build(OperatorSocket.layer(dataDir).pipe(Layer.provide([accounts, builds, distrust, others])))
 
       assert.lengthOf(yield* Client.listAccounts(dataDir), 0)
     })
