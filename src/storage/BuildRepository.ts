@@ -10,6 +10,7 @@ import { SqlClient } from "effect/sql"
 import type { AccountId } from "../domain/Account.ts"
 import { type AttemptId, Backend, Outcome, type Usage } from "../domain/Attempt.ts"
 import type { BuildId } from "../domain/BuildId.ts"
+import type { HostId } from "../domain/Host.ts"
 import type { Sha256 } from "../protocol/nix/Hash.ts"
 import type { StorePath } from "../protocol/nix/StorePath.ts"
 import { remembering } from "./HistoryRepository.ts"
@@ -35,6 +36,7 @@ export interface NewBuild {
 
 export interface NewAttempt {
   readonly id: AttemptId
+  readonly host: HostId
   readonly sandbox: Backend
   readonly epoch: number
   readonly versions: { readonly [part: string]: string }
@@ -80,14 +82,12 @@ export class BuildRepository extends Context.Service<
       build: string,
       state: "queued" | "building" | "importing"
     ) => Effect.Effect<Written, StorageError>
-    /** Makes this the current attempt, and the build `building`. One that still ran is lost. */
+    /** Makes this the current attempt, and the build `building`. One that still ran is lost; one that has ended stays so. */
     readonly beginAttempt: (build: string, attempt: NewAttempt) => Effect.Effect<Written, StorageError>
     readonly endAttempt: (attempt: AttemptId, end: AttemptEnd) => Effect.Effect<Written, StorageError>
     readonly finish: (build: string, end: BuildEnd) => Effect.Effect<Written, StorageError>
     /** Which limit of a waiter's ended the last attempt of a build. */
     readonly setLimit: (build: string, seconds: number) => Effect.Effect<void, StorageError>
-    /** For the start of a server: whatever the last one left running is over. Counts what it ended. */
-    readonly interrupted: Effect.Effect<{ readonly builds: number; readonly attempts: number }, StorageError>
   }
 >()("drover/storage/BuildRepository") {
   static readonly layer = Layer.effect(
@@ -133,15 +133,18 @@ export class BuildRepository extends Context.Service<
         function* (build: string, attempt: NewAttempt) {
           // Taken before anything is changed: whoever ends the build at this moment comes first or waits.
           const open = yield* sql`
-            select id from build, ${unsynced} where id = ${build} and ended_at is null for update of build`
+            select id from build, ${unsynced}
+            where id = ${build} and ended_at is null
+              and not exists (select from attempt where attempt.id = ${attempt.id} and attempt.ended_at is not null)
+            for update of build`
           if (open.length === 0) return "superseded" as const
           // It may be there: a connection can be lost between a commit and the word of it.
           yield* sql`
             update attempt set ended_at = now(), outcome = 'lost'
             where build = ${build} and id <> ${attempt.id} and ended_at is null`
           yield* sql`
-            insert into attempt (id, build, ordinal, sandbox, epoch, versions, cores, memory_bytes)
-            select ${attempt.id}::uuid, ${build}::uuid, 1 + count(*), ${attempt.sandbox}, ${attempt.epoch},
+            insert into attempt (id, build, ordinal, host, sandbox, epoch, versions, cores, memory_bytes)
+            select ${attempt.id}::uuid, ${build}::uuid, 1 + count(*), ${attempt.host}, ${attempt.sandbox}, ${attempt.epoch},
               ${JSON.stringify(attempt.versions)}::text::jsonb, ${attempt.cores}, ${attempt.memoryBytes}::bigint
             from attempt where build = ${build}
             on conflict (id) do nothing`
@@ -215,21 +218,7 @@ export class BuildRepository extends Context.Service<
         Effect.catchTag("SqlError", fromSql("recording a limit").SqlError)
       )
 
-      const interrupted = Effect.gen(function* () {
-        const attempts = yield* sql`
-          update attempt set ended_at = now(), outcome = 'lost', detail = 'the server ended'
-          where ended_at is null returning id`
-        const builds = yield* sql`
-          update build set state = 'cancelled', status = 'MiscFailure', message = 'the server ended', ended_at = now()
-          where ended_at is null returning id`
-        return { attempts: attempts.length, builds: builds.length }
-      }).pipe(
-        sql.withTransaction,
-        Effect.catchTag("SqlError", fromSql("ending interrupted builds").SqlError),
-        Effect.withSpan("BuildRepository.interrupted")
-      )
-
-      return { create, join, setState, beginAttempt, endAttempt, finish, setLimit, interrupted }
+      return { create, join, setState, beginAttempt, endAttempt, finish, setLimit }
     })
   )
 }

@@ -3,6 +3,7 @@ import { Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { type AttemptId, AttemptId as Id, noUsage } from "../../src/domain/Attempt.ts"
 import { BuildId } from "../../src/domain/BuildId.ts"
+import { HostId } from "../../src/domain/Host.ts"
 import { AccountRepository } from "../../src/storage/AccountRepository.ts"
 import { BuildRecords } from "../../src/storage/BuildRecords.ts"
 import { type AttemptEnd, type BuildEnd, BuildRepository } from "../../src/storage/BuildRepository.ts"
@@ -32,6 +33,7 @@ const newAttempt = Effect.fnUntraced(function* (build: string, named?: AttemptId
   const id = named ?? Id.make(yield* uuid)
   const written = yield* builds.beginAttempt(build, {
     id,
+    host: HostId.make("local"),
     sandbox: "process",
     epoch: 1,
     versions: { executor: "1" },
@@ -169,27 +171,6 @@ layer(Repositories)("BuildRepository", (it) => {
       const never: AttemptId = Id.make(yield* uuid)
 
       assert.strictEqual(yield* builds.endAttempt(never, end("succeeded")), "superseded")
-    })
-  )
-
-  it.effect("ends whatever the last server left running", () =>
-    Effect.gen(function* () {
-      const builds = yield* BuildRepository
-      yield* builds.interrupted
-      const queued = yield* newBuild
-      const running = yield* newBuild
-      const ended = yield* newBuild
-      yield* newAttempt(running.id)
-      yield* newAttempt(ended.id)
-      yield* builds.finish(ended.id, failure)
-
-      assert.deepStrictEqual(yield* builds.interrupted, { builds: 2, attempts: 1 })
-
-      assert.strictEqual((yield* record(queued.id)).state, "cancelled")
-      assert.strictEqual((yield* record(running.id)).state, "cancelled")
-      assert.deepStrictEqual(yield* outcomes(running.id), ["lost"])
-      assert.strictEqual((yield* record(ended.id)).state, "failed")
-      assert.deepStrictEqual(yield* builds.interrupted, { builds: 0, attempts: 0 })
     })
   )
 })

@@ -5,6 +5,7 @@ import { SqlClient } from "effect/sql"
 import { AttemptId, noUsage, type Outcome, type Usage } from "../../src/domain/Attempt.ts"
 import type { AccountId } from "../../src/domain/Account.ts"
 import { BuildId } from "../../src/domain/BuildId.ts"
+import { HostId } from "../../src/domain/Host.ts"
 import { AccountRepository } from "../../src/storage/AccountRepository.ts"
 import { BuildRepository } from "../../src/storage/BuildRepository.ts"
 import { HistoryRepository, rememberedMax } from "../../src/storage/HistoryRepository.ts"
@@ -38,6 +39,7 @@ const attempted = Effect.fnUntraced(function* (
   yield* records.create({ id, identity, derivation: path("a", `${name}.drv`), name, system: "x86_64-linux", account })
   yield* records.beginAttempt(id, {
     id: attempt,
+    host: HostId.make("local"),
     sandbox: "kvm",
     epoch: 1,
     versions: {},
@@ -127,6 +129,7 @@ layer(Repositories)("a history", (it) => {
       yield* records.join(id, other)
       yield* records.beginAttempt(id, {
         id: attempt,
+        host: HostId.make("local"),
         sandbox: "kvm",
         epoch: 1,
         versions: {},

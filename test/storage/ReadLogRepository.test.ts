@@ -3,6 +3,7 @@ import { Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { AttemptId } from "../../src/domain/Attempt.ts"
 import { BuildId } from "../../src/domain/BuildId.ts"
+import { HostId } from "../../src/domain/Host.ts"
 import { AccountRepository } from "../../src/storage/AccountRepository.ts"
 import { BuildRepository } from "../../src/storage/BuildRepository.ts"
 import { pathsMax, ReadLogRepository } from "../../src/storage/ReadLogRepository.ts"
@@ -29,6 +30,7 @@ const buildOf = Effect.fnUntraced(function* (count: number) {
     const attempt = AttemptId.make(yield* uuid)
     yield* builds.beginAttempt(id, {
       id: attempt,
+      host: HostId.make("local"),
       sandbox: "emulated",
       epoch: 1,
       versions: {},

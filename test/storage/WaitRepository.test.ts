@@ -57,7 +57,14 @@ const newWait = Effect.fnUntraced(function* (account: Account, build: string) {
 })
 const attempt = Effect.fnUntraced(function* (build: string) {
   const id = AttemptId.make(yield* uuid)
-  const kind = { sandbox: "process" as const, epoch: 1, versions: {}, cores: 1, memoryBytes: 2 ** 30 }
+  const kind = {
+    host: HostId.make("local"),
+    sandbox: "process" as const,
+    epoch: 1,
+    versions: {},
+    cores: 1,
+    memoryBytes: 2 ** 30
+  }
   return { id, written: yield* (yield* BuildRepository).beginAttempt(build, { id, ...kind }) }
 })
 const record = Effect.fnUntraced(function* (build: string) {

@@ -17,9 +17,10 @@ import { Need } from "../../domain/Need.ts"
 import type { BasicDerivation } from "../../protocol/nix/Derivation.ts"
 import type { PathInfo } from "../../protocol/nix/PathInfo.ts"
 import { print, type StorePath } from "../../protocol/nix/StorePath.ts"
-import { BuildRepository } from "../../storage/BuildRepository.ts"
+import { BuildRepository, type Written } from "../../storage/BuildRepository.ts"
 import { Journal } from "../../storage/Journal.ts"
 import { LogStore } from "../../storage/LogStore.ts"
+import type { StorageError } from "../../storage/StorageError.ts"
 import * as Tracing from "../../telemetry/Tracing.ts"
 import * as Actor from "../Actor.ts"
 import {
@@ -87,10 +88,18 @@ export interface Build {
   readonly handOn: Effect.Effect<void>
 }
 
+/** Puts a word on record. What it follows is put there again, if a database that was killed has lost it. */
+const put = (word: Effect.Effect<Written, StorageError>, before: Effect.Effect<unknown>): Effect.Effect<unknown> =>
+  Effect.flatMap(recorded(word), (written) =>
+    written === "written" ? Effect.void : Effect.andThen(before, recorded(word))
+  )
+
 const attemptOf = (lease: LeaseId): AttemptId => AttemptId.make(lease)
 
 export const spawn = Effect.fnUntraced(function* (
-  order: Order
+  order: Order,
+  /** Puts it on record; doing so twice changes nothing. */
+  putBuild: Effect.Effect<void>
 ): Effect.fn.Return<
   Build,
   never,
@@ -139,6 +148,7 @@ export const spawn = Effect.fnUntraced(function* (
   // The attempt under way. Only the actor's fiber and the one call that it began touch these.
   let scope: Scope.Closeable | null = null
   let lease: Lease | null = null
+  let putAttempt: Effect.Effect<unknown> = Effect.void
   let finished: Finished | null = null
   let outputs: ReadonlyArray<BuiltOutput> = []
   let attempts = 0
@@ -174,16 +184,10 @@ export const spawn = Effect.fnUntraced(function* (
     attempts = ordinal
     usage = noUsage
     const { backend, versions } = builders.kindOf(order.derivation.system, lent.host)
-    yield* recorded(
-      records.beginAttempt(order.id, {
-        id: attempt,
-        sandbox: backend,
-        epoch: builders.epoch,
-        versions,
-        cores: lent.cores,
-        memoryBytes: lent.memoryBytes
-      })
-    )
+    const { cores, host, memoryBytes } = lent
+    const kind = { host, sandbox: backend, epoch: builders.epoch, versions, cores, memoryBytes }
+    putAttempt = put(records.beginAttempt(order.id, { id: attempt, ...kind }), putBuild)
+    yield* putAttempt
     const log = yield* Scope.provide(recorded(logs.open(attempt)), into)
     yield* SubscriptionRef.set(heard, { attempt, ended: false })
     const now = yield* Clock.currentTimeMillis
@@ -205,7 +209,7 @@ export const spawn = Effect.fnUntraced(function* (
     const { logBytes } = progress
     progress = { ...progress, startedAt: null }
     yield* journal.append({ _tag: "AttemptEnded", attempt: attemptOf(of), build: order.id, outcome, word })
-    yield* recorded(records.endAttempt(attemptOf(of), { outcome, detail, usage, logBytes }))
+    yield* put(records.endAttempt(attemptOf(of), { outcome, detail, usage, logBytes }), putAttempt)
     yield* Tracing.attemptEnded(outcome)
   })
 
@@ -216,7 +220,7 @@ export const spawn = Effect.fnUntraced(function* (
     yield* journal.append({ _tag: "BuildEnded", build: order.id, state, attempt })
     // Then what brings the end to the disk brings this there, too.
     yield* journal.written
-    yield* recorded(records.finish(order.id, conclusion(end)))
+    yield* put(records.finish(order.id, conclusion(end)), putBuild)
     yield* trace.end(outcomeOf(end), attempts)
     yield* SubscriptionRef.update(heard, ({ attempt }) => ({ attempt, ended: true }))
     yield* Deferred.succeed(result, { end, attempts, startedAt, endedAt, usage })

@@ -109,7 +109,7 @@ export class Builds extends Context.Service<
       const underWay = new Map<string, Build.Build>()
 
       const begin = Effect.fnUntraced(function* (order: Build.Order, notReused: string) {
-        yield* recorded(
+        const putBuild = recorded(
           records.create({
             id: order.id,
             identity: order.identity,
@@ -120,7 +120,8 @@ export class Builds extends Context.Service<
             notReused
           })
         )
-        const build = yield* Build.spawn(order).pipe(
+        yield* putBuild
+        const build = yield* Build.spawn(order, putBuild).pipe(
           Effect.provideService(BuilderPool, builders),
           Effect.provideService(Scheduler, scheduler),
           Effect.provideService(BuildRepository, records),
