@@ -159,10 +159,10 @@ const memoryOf = (
   cores: number
 ): { readonly bytes: number; readonly isEnough: boolean; readonly most: number } => {
   const tier = nearest(history)
-  const successes = tier.filter(succeeded).slice(0, memoryWindow)
-  const oldest = tier.indexOf(successes.at(-1) ?? tier[memoryWindow]!)
+  const beyond = tier.filter(succeeded)[memoryWindow]
+  const recent = beyond === undefined ? tier : tier.slice(0, tier.indexOf(beyond))
+  const successes = recent.filter(succeeded)
   // A build that did not come to its end may have needed more, but no less.
-  const recent = oldest < 0 ? tier : tier.slice(0, oldest + 1)
   const needs = recent.filter((each) => !starved(each)).map((each) => need(each, cores))
   const tooLittle = Math.max(0, ...recent.filter(starved).map(({ memoryBytes }) => memoryBytes))
   const enough = successes.map(({ memoryBytes }) => memoryBytes).filter((bytes) => bytes > tooLittle)
