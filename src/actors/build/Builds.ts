@@ -108,6 +108,17 @@ export class Builds extends Context.Service<
 
       const underWay = new Map<string, Build.Build>()
 
+      /** Builds of an earlier server that have been begun again. */
+      const begunAgain = new Set<string>()
+
+      /** Two who waited for one build may by now not be served by one: the second's is another, by another name. */
+      const named = Effect.fnUntraced(function* ({ resumed }: Request, order: Build.Order) {
+        if (resumed === undefined) return order
+        if (begunAgain.has(order.id)) return { ...order, id: yield* random.uuidV7() }
+        begunAgain.add(order.id)
+        return order
+      })
+
       const begin = Effect.fnUntraced(function* (order: Build.Order, notReused: string) {
         const putBuild = recorded(
           records.create({
@@ -254,7 +265,7 @@ export class Builds extends Context.Service<
           words: alone === null ? wordsOf(order, request) : order.id,
           room: asker.room,
           answered,
-          begin: Effect.suspend(() => begin(order, notReused))
+          begin: Effect.flatMap(named(request, order), (order) => begin(order, notReused))
         })
         if ("answered" in joined) {
           yield* reused(order, joined.answered.finished.build)

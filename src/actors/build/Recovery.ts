@@ -34,18 +34,21 @@ export const record = Layer.effectDiscard(
   })
 )
 
+/** Gives the build that is waited for from now on; null if it has its answer. */
 const resume = Effect.fnUntraced(function* (owed: Owed) {
   const builds = yield* Builds
   const { account, build, derivation, derivationPath, id, keptUntil, limits, settings } = owed
   const request = { account, derivationPath, derivation, limits, settings, check: false, departure }
-  const found = yield* builds.submit({ ...request, resumed: { wait: id, build, keptUntil } }).pipe(
+  return yield* builds.submit({ ...request, resumed: { wait: id, build, keptUntil } }).pipe(
     Effect.map((waiting) => waiting.build),
     Effect.scoped,
     // One that cannot be taken up keeps no other from it.
     Effect.catchCause((cause) => Effect.as(Effect.logWarning("a build is not taken up", cause), null))
   )
-  if (found === build) return
-  // There is an answer by now, or another build on its way to one.
+})
+
+/** For those who waited there is an answer by now, or another build on its way to one. */
+const close = Effect.fnUntraced(function* (build: string) {
   const records = yield* BuildRepository
   const end = { state: "cancelled", status: "MiscFailure", message: "the server ended", outputs: [] } as const
   yield* recorded(records.finish(build, end))
@@ -57,7 +60,9 @@ const departure = () => "silent" as const
 export const layer = Layer.effectDiscard(
   Effect.gen(function* () {
     const owed = yield* recorded(Effect.flatMap(WaitRepository, (waits) => waits.owed))
-    yield* Effect.forEach(owed, resume, { concurrency, discard: true })
+    const found = yield* Effect.forEach(owed, resume, { concurrency })
+    const left = new Set(owed.map(({ build }) => build)).difference(new Set(found))
+    yield* Effect.forEach(left, close, { concurrency, discard: true })
     if (owed.length > 0) yield* Effect.logInfo("builds are taken up", { waits: owed.length })
   })
 )
