@@ -30,6 +30,8 @@ export interface Options {
   /** Of each scratch disk. */
   readonly scratchBytes?: number | undefined
   readonly networks: Network.Options
+  /** Where QEMU is in the jail, if it is not this host's. */
+  readonly qemu?: string
 }
 
 export interface Order {
@@ -75,7 +77,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const open = Effect.fnUntraced(function* (order: Order): Effect.fn.Return<Machine, SandboxError, Scope.Scope> {
     const { accelerator, guest } = order
-    const qemu = yield* found(Qemu.programs[guest.arch])
+    const qemu = options.qemu ?? (yield* found(Qemu.programs[guest.arch]))
     let isGone = true
     // The id goes back last, when the directory that is named after it is gone as well.
     const id = yield* Effect.acquireRelease(take(ids), (pair) =>
