@@ -7,7 +7,8 @@ import {
   BuilderPool,
   type BuilderLost,
   type BuildFailed,
-  type BuiltOutput
+  type BuiltOutput,
+  type Kind
 } from "../../src/actors/builder/BuilderPool.ts"
 
 /** One builder at work, in the test's hands. */
@@ -30,19 +31,23 @@ export const host = (cores: number) =>
     overheadBytes: 0
   })
 
-export const make = Effect.gen(function* () {
+const shared: Kind = { backend: "process", versions: {}, isIsolating: false }
+
+export const makeAs = Effect.fnUntraced(function* (kind: Kind = shared) {
   const started = yield* Queue.unbounded<AtWork>()
   let live = 0
   let most = 0
+  let count = 0
   const layer = Layer.succeed(BuilderPool, {
     hosts: [host(4)],
-    kindOf: () => ({ backend: "process", versions: {}, isIsolating: false }),
+    kindOf: () => kind,
     epoch: 1,
     run: (assignment, log) =>
       Effect.gen(function* () {
         const gone = yield* Deferred.make<void>()
         const ended = yield* Deferred.make<ReadonlyArray<BuiltOutput>, BuildFailed | BuilderLost>()
         most = Math.max(most, ++live)
+        count++
         yield* Effect.addFinalizer(() => {
           live--
           return Deferred.succeed(gone, undefined)
@@ -61,5 +66,7 @@ export const make = Effect.gen(function* () {
         }
       })
   })
-  return { layer, next: Queue.take(started), most: Effect.sync(() => most) }
+  return { layer, next: Queue.take(started), most: Effect.sync(() => most), count: Effect.sync(() => count) }
 })
+
+export const make = makeAs()

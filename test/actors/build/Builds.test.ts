@@ -1,94 +1,16 @@
 import { assert, layer } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
-import { SecureRandom } from "effect/crypto"
+import { Effect, Exit, Fiber, Scope } from "effect"
 import { TestClock } from "effect/testing"
-import { BuildFailed, BuilderLost } from "../../../src/actors/builder/BuilderPool.ts"
-import { Builds, type Request, type Waiting } from "../../../src/actors/build/Builds.ts"
-import { Scheduler } from "../../../src/actors/scheduler/Scheduler.ts"
-import { defaults } from "../../../src/domain/Settings.ts"
-import { Sizing } from "../../../src/domain/Sizing.ts"
-import type { BasicDerivation } from "../../../src/protocol/nix/Derivation.ts"
+import { BuilderLost } from "../../../src/actors/builder/BuilderPool.ts"
 import { StorePath } from "../../../src/protocol/nix/StorePath.ts"
-import { AccountRepository } from "../../../src/storage/AccountRepository.ts"
 import { BuildRecords } from "../../../src/storage/BuildRecords.ts"
-import { BuildRepository } from "../../../src/storage/BuildRepository.ts"
-import { HistoryRepository } from "../../../src/storage/HistoryRepository.ts"
-import { LogStore } from "../../../src/storage/LogStore.ts"
-import { RealisationRepository } from "../../../src/storage/RealisationRepository.ts"
-import { ReuseRepository } from "../../../src/storage/ReuseRepository.ts"
-import { ViewRepository } from "../../../src/storage/ViewRepository.ts"
-import { WaitRepository } from "../../../src/storage/WaitRepository.ts"
 import * as builders from "../../support/builders.ts"
-import { temporaryDirectory, TestDatabase } from "../../support/postgres.ts"
-import { freshAccount } from "../../support/store.ts"
-
-const Storage = Layer.mergeAll(
-  AccountRepository.layer,
-  BuildRecords.layer,
-  BuildRepository.layer,
-  HistoryRepository.layer,
-  RealisationRepository.layer,
-  ReuseRepository.layer,
-  ViewRepository.layer,
-  WaitRepository.layer,
-  Layer.unwrap(Effect.map(temporaryDirectory, LogStore.layer))
-).pipe(Layer.provideMerge(TestDatabase), Layer.provideMerge(SecureRandom.layerWebCrypto))
-
-const bytes = (text: string) => new TextEncoder().encode(text)
-let made = 0
-/** A derivation that no other test has built. */
-const derive = (): { readonly derivationPath: StorePath; readonly derivation: BasicDerivation } => {
-  const digit = String(made++ % 10).repeat(32)
-  const name = `test-${made}`
-  return {
-    derivationPath: StorePath.make(`${digit}-${name}.drv`),
-    derivation: {
-      outputs: [["out", { _tag: "InputAddressed", path: StorePath.make(`${digit}-${name}`) }]],
-      inputSources: [],
-      system: "x86_64-linux",
-      builder: bytes("/bin/sh"),
-      arguments: [],
-      environment: []
-    }
-  }
-}
-
-const unlimited = { timeoutSeconds: null, silenceSecondsMax: null, logBytesMax: null }
-
-/** An account, builders in the test's hands, and the service between them. */
-const world = Effect.gen(function* () {
-  const pool = yield* builders.make
-  const account = yield* freshAccount
-  const services = yield* Layer.build(
-    Builds.layer.pipe(
-      // More than the host has, which then is all that a build gets.
-      Layer.provide(Layer.succeed(Sizing, { cores: 1, memoryBytes: 2 ** 40 })),
-      Layer.provide(Scheduler.layer([builders.host(4)])),
-      Layer.provide(pool.layer)
-    )
-  )
-  const submit = (request: Partial<Request> & Pick<Request, "derivation" | "derivationPath">) =>
-    Effect.flatMap(Builds, (builds) =>
-      builds.submit({ account, limits: unlimited, settings: defaults, check: false, ...request })
-    ).pipe(Effect.provide(services))
-  return { pool, account, submit }
-})
-
-const heard = (waiting: Waiting) =>
-  waiting.heard.pipe(
-    Stream.map((heard) => (heard._tag === "Log" ? new TextDecoder().decode(heard.bytes) : `<${heard.line}>`)),
-    Stream.runCollect,
-    Effect.map((pieces) => pieces.join(""))
-  )
-const failing = Effect.fail(
-  new BuildFailed({ failure: { status: "PermanentFailure", outcome: "failed", message: "it failed" } })
-)
-const succeeding = Effect.succeed([])
+import { bytes, derive, failing, heard, Storage, succeeding, unlimited, world } from "../../support/building.ts"
 
 layer(Storage)("builds", (it) => {
   it.effect("are told to whoever waits, from the first word to the answer", () =>
     Effect.gen(function* () {
-      const { pool, submit } = yield* world
+      const { pool, submit } = yield* world()
       const waiting = yield* submit(derive())
       const builder = yield* pool.next
       yield* builder.say("one\n")
@@ -106,7 +28,7 @@ layer(Storage)("builds", (it) => {
 
   it.effect("run once for two who ask, and tell the second all of the log", () =>
     Effect.gen(function* () {
-      const { pool, submit } = yield* world
+      const { pool, submit } = yield* world()
       const asked = derive()
       const first = yield* submit(asked)
       const builder = yield* pool.next
@@ -126,7 +48,7 @@ layer(Storage)("builds", (it) => {
 
   it.effect("go on while one of two leaves, and end with the last", () =>
     Effect.gen(function* () {
-      const { pool, submit } = yield* world
+      const { pool, submit } = yield* world()
       const asked = derive()
       const [one, two] = [yield* Scope.make(), yield* Scope.make()]
       yield* Scope.provide(submit(asked), one)
@@ -144,7 +66,7 @@ layer(Storage)("builds", (it) => {
 
   it.effect("are recorded as cancelled once nobody waits, and their sandbox is gone", () =>
     Effect.gen(function* () {
-      const { pool, submit } = yield* world
+      const { pool, submit } = yield* world()
       const scope = yield* Scope.make()
       yield* Scope.provide(submit(derive()), scope)
       const builder = yield* pool.next
@@ -160,7 +82,7 @@ layer(Storage)("builds", (it) => {
 
   it.effect("start again, unseen, when a builder is lost", () =>
     Effect.gen(function* () {
-      const { pool, submit } = yield* world
+      const { pool, submit } = yield* world()
       const waiting = yield* submit(derive())
       const first = yield* pool.next
       yield* first.say("one\n")
@@ -182,7 +104,7 @@ layer(Storage)("builds", (it) => {
 
   it.effect("of one identity never run beside their own remains", () =>
     Effect.gen(function* () {
-      const { pool, submit } = yield* world
+      const { pool, submit } = yield* world()
       const asked = derive()
       const scope = yield* Scope.make()
       yield* Scope.provide(submit(asked), scope)
@@ -197,7 +119,7 @@ layer(Storage)("builds", (it) => {
 
   it.effect("that no host could ever run are refused", () =>
     Effect.gen(function* () {
-      const { submit } = yield* world
+      const { submit } = yield* world()
       const { derivation, derivationPath } = derive()
       const waiting = yield* submit({ derivationPath, derivation: { ...derivation, system: "aarch64-linux" } })
       const answer = yield* waiting.answer
@@ -208,7 +130,7 @@ layer(Storage)("builds", (it) => {
 
   it.effect("of what asks for no sandbox are refused", () =>
     Effect.gen(function* () {
-      const { submit } = yield* world
+      const { submit } = yield* world()
       const { derivation, derivationPath } = derive()
       const refused = yield* Effect.flip(
         submit({ derivationPath, derivation: { ...derivation, environment: [[bytes("__noChroot"), bytes("1")]] } })
@@ -219,7 +141,7 @@ layer(Storage)("builds", (it) => {
 
   it.effect("whose inputs the account does not see are refused", () =>
     Effect.gen(function* () {
-      const { submit } = yield* world
+      const { submit } = yield* world()
       const { derivation, derivationPath } = derive()
       const input = StorePath.make(`${"z".repeat(32)}-input`)
       const refused = yield* Effect.flip(
@@ -231,7 +153,7 @@ layer(Storage)("builds", (it) => {
 
   it.effect("are given up by a waiter whose time has passed, and ended if it was the last", () =>
     Effect.gen(function* () {
-      const { pool, submit } = yield* world
+      const { pool, submit } = yield* world()
       const scope = yield* Scope.make()
       const waiting = yield* Scope.provide(submit({ ...derive(), limits: { ...unlimited, logBytesMax: 3 } }), scope)
       const builder = yield* pool.next
