@@ -56,6 +56,7 @@ export class NaiveQueue {
   private waiting: Array<Waiting> = []
   private loans: Array<Claim> = []
   private kept: Array<Claim> = []
+  private readonly overtaken = new Map<LeaseId, number>()
   private decisions: Array<Decision> = []
   private floor = 0
   private arrivals = 0
@@ -146,6 +147,7 @@ export class NaiveQueue {
     const kept = this.keptFor(lease)
     if (kept !== null) this.unkeep(kept)
     this.waiting = this.waiting.filter(({ need }) => need.lease !== lease)
+    this.overtaken.delete(lease)
     if (kept !== null) this.settle(kept.host)
   }
 
@@ -188,9 +190,17 @@ export class NaiveQueue {
       const next = line.find(({ need }) => this.fits(need, machine, free))
       if (next === undefined) return
       const first = line.find(({ need }) => this.fits(need, machine, machine.host))!
-      if (first !== next && this.at - first.since >= overtakenSecondsMax * 1000) this.keep(first)
-      else this.grant(next, machine)
+      if (first === next || this.mayOvertake(next, first)) this.grant(next, machine)
+      else this.keep(first)
     }
+  }
+
+  private mayOvertake(next: Waiting, first: Waiting): boolean {
+    const { account, lease } = first.need
+    if (next.need.account !== account) return this.at - first.since < overtakenSecondsMax * 1000
+    const since = this.overtaken.get(lease) ?? this.at
+    this.overtaken.set(lease, since)
+    return this.at - since < overtakenSecondsMax * 1000
   }
 
   private grant(waiting: Waiting, { host }: Machine) {
@@ -200,6 +210,7 @@ export class NaiveQueue {
     const price = this.price(need, host)
     this.floor = Math.max(this.floor, this.account(need.account).served)
     this.waiting = this.waiting.filter((other) => other !== waiting)
+    this.overtaken.delete(need.lease)
     this.loans.push({ lease: need.lease, account: need.account, host: host.id, price, at: this.at })
     const { lease: id, memoryBytes } = need
     this.decisions.push({

@@ -5,21 +5,22 @@
  * until it is given back. The order is `Line`'s: fair between accounts, then critical path, then age.
  *
  * When a host has room, the first in order that fits gets it. One that comes before it in the order and could take the
- * host, but does not fit what is free, is *overtaken*. That is good for all but the overtaken one, so it has an end: from
- * `overtakenSecondsMax` after it was asked for, a build that would be overtaken has a host *kept* for it instead, the one
- * that lacks the fewest cores. Nothing more is lent of that host until what runs there has ended and left enough room; should
- * another host have the room sooner, the build takes that. A host that is kept counts as lent to the account, so that
- * nobody keeps more hosts free than it could be lent.
+ * host, but does not fit what is free, is *overtaken*. That is good for all but the overtaken one, so it has an end:
+ * `overtakenSecondsMax` after it was asked for, by builds of other accounts, and as long after they first did, by builds
+ * of its own. From then on a build that would be overtaken has a host *kept* for it instead, the one that lacks the
+ * fewest cores. Nothing more is lent of that host until what runs there has ended and left enough room; should another
+ * host have the room sooner, the build takes that. A host that is kept counts as lent to the account, so that nobody
+ * keeps more hosts free than it could be lent.
  *
  * Three things follow, and the tests hold them against a plain model:
  *
  * - Work is conserved: whatever waits, and has no host kept for it, fits no host that is in service and kept for nobody.
  * - Order is kept: a lease goes to the first in order that fits the host, but for builds with a host kept for them.
- * - No build starves. Of its own account only what came before, or within `Line`'s bound after it, goes before it. Other
- *   accounts do so while they have a smaller share, or an equal one and have been served less; each lease raises both,
- *   the second by no less than a second's worth. So it comes first in time, and once it is, it waits for at most
- *   `overtakenSecondsMax` from when it was asked for, until something would overtake it, and then for what runs on one
- *   host. Nobody's flood of small builds, however long it lasts, is part of that.
+ * - No build starves. Of its own account only what came before, or within `Line`'s bound after it, comes before it in the
+ *   order. Other accounts do so while they have a smaller share, or an equal one and have been served less; each lease
+ *   raises both, the second by no less than a second's worth. So it comes first in time, and once it is, no other goes
+ *   before it for longer than `overtakenSecondsMax`; then it waits for what runs on one host, and for nothing else.
+ *   Nobody's flood of small builds, however long it lasts, is part of that.
  *
  * A message takes O(s log n) for each lease that it grants, among n builds of s shapes; no message but the registration
  * of a new make of host, and the loss of a host, looks at all of anything.
@@ -33,8 +34,8 @@ import * as Line from "./Line.ts"
 import { type Amount, coresOn, fits, priceOn, refusal, takersOf, wholeOf } from "./Placement.ts"
 import * as Room from "./Room.ts"
 
-/** More would have a large build wait longer among small ones; less would keep hosts free for what soon had room. */
-export const overtakenSecondsMax = 10
+/** More would have a large build wait longer among small ones; less would keep hosts free for what soon has room. */
+export const overtakenSecondsMax = 20
 
 interface Loan {
   readonly host: HostId
@@ -50,6 +51,8 @@ export interface Books {
   readonly loans: HashMap.HashMap<LeaseId, Loan>
   /** Hosts that are kept free, by the lease that waits for them. */
   readonly kept: HashMap.HashMap<LeaseId, Loan>
+  /** When, of those who wait, a build of their own account first overtook them: milliseconds since the epoch. */
+  readonly overtaken: HashMap.HashMap<LeaseId, number>
 }
 
 /** Every message says when it is: milliseconds since the epoch. */
@@ -77,7 +80,8 @@ export const empty: Books = {
   room: Room.empty,
   line: Line.empty,
   loans: HashMap.empty(),
-  kept: HashMap.empty()
+  kept: HashMap.empty(),
+  overtaken: HashMap.empty()
 }
 
 /** Books of these hosts, all in service. */
@@ -87,8 +91,8 @@ export const open = (hosts: ReadonlyArray<Host>): Books =>
 export const step = (books: Books, message: Message): readonly [Books, ReadonlyArray<Decision>] => {
   const turn: Turn = { ...books, at: message.at, decisions: [] }
   receive(turn, message)
-  const { decisions, kept, line, loans, room } = turn
-  return [{ room, line, loans, kept }, decisions]
+  const { decisions, kept, line, loans, overtaken, room } = turn
+  return [{ room, line, loans, kept, overtaken }, decisions]
 }
 
 /** The books while one message is dealt with: only this message's step sees them change. */
@@ -158,6 +162,7 @@ const giveBack = (turn: Turn, lease: LeaseId): void => {
   if (waiting === null) return
   const kept = unkeep(turn, waiting)
   turn.line = Line.leave(turn.line, waiting)
+  turn.overtaken = HashMap.remove(turn.overtaken, lease)
   if (kept !== null) settle(turn, kept)
 }
 
@@ -202,12 +207,21 @@ const settle = (turn: Turn, id: HostId): void => {
     const next = Line.choose(turn.line, make, entry.free)
     if (next === null) return
     const first = Line.choose(turn.line, make, wholeOf(entry.host)) ?? next
-    if (first !== next && turn.at - first.since >= overtakenSecondsMax * 1000) {
-      keep(turn, first)
-      continue
-    }
-    grant(turn, next, entry)
+    if (first === next || mayOvertake(turn, next, first)) grant(turn, next, entry)
+    else keep(turn, first)
   }
+}
+
+/**
+ * Others have waited for their turn already when they come first, and would pay for every wait of theirs with room that
+ * they do not get. Within an account, what small builds gain by going before a large one is more than it loses.
+ */
+const mayOvertake = (turn: Turn, next: Line.Waiting, first: Line.Waiting): boolean => {
+  const { account, lease } = first.need
+  const known = Option.getOrNull(HashMap.get(turn.overtaken, lease))
+  if (next.need.account === account && known === null) turn.overtaken = HashMap.set(turn.overtaken, lease, turn.at)
+  const since = next.need.account === account ? (known ?? turn.at) : first.since
+  return turn.at - since < overtakenSecondsMax * 1000
 }
 
 /** Says which host was kept for it, if one was. */
@@ -216,6 +230,7 @@ const grant = (turn: Turn, waiting: Line.Waiting, { host }: Room.Entry): HostId 
   const kept = unkeep(turn, waiting)
   const price = priceOn(host, need)
   turn.line = Line.charge(Line.leave(turn.line, waiting), need.account, price)
+  turn.overtaken = HashMap.remove(turn.overtaken, need.lease)
   turn.room = Room.take(turn.room, hostOf(turn, host.id), price)
   turn.loans = HashMap.set(turn.loans, need.lease, { host: host.id, account: need.account, price, at: turn.at })
   const { lease: id, memoryBytes } = need

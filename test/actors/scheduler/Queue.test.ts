@@ -179,7 +179,9 @@ describe("the queue", () => {
   describe("with a large build among small ones", () => {
     const small = (from: number, count: number) => Array.from({ length: count }, (_, index) => need(`s${from + index}`))
 
-    it("lets them overtake it for a while, then keeps a host for it", () => {
+    const big = need("big", "all", 1, { account: AccountId.make("large") })
+
+    it("lets those of its own account overtake it for a while, then keeps a host for it", () => {
       const { ask, giveBack, pass } = queue([host("h", 2, 8)])
       ask(...small(0, 2), need("big", "all"), ...small(2, 9))
 
@@ -190,9 +192,19 @@ describe("the queue", () => {
       assert.deepStrictEqual(giveBack("big"), ["s3", "s4"])
     })
 
+    it("lets those of others overtake it only until it has waited for a while", () => {
+      const { ask, giveBack, pass } = queue([host("h", 2, 8)])
+      ask(...small(0, 2), big, ...small(2, 9))
+
+      assert.deepStrictEqual(giveBack("s0"), ["s2"])
+      pass(Queue.overtakenSecondsMax * seconds)
+      assert.deepStrictEqual(giveBack("s1"), [])
+      assert.deepStrictEqual(giveBack("s2"), ["big"])
+    })
+
     it("keeps one host, and lends the others", () => {
       const { ask, giveBack, pass } = queue([host("g", 2, 8), host("h", 2, 8)])
-      ask(...small(0, 4), need("big", "all"), ...small(4, 9))
+      ask(...small(0, 4), big, ...small(4, 9))
       pass(Queue.overtakenSecondsMax * seconds)
 
       assert.deepStrictEqual(giveBack("s0", "s2", "s3"), ["s4", "s5"])
@@ -201,7 +213,7 @@ describe("the queue", () => {
 
     it("gives it another host, if that has the room sooner", () => {
       const { ask, giveBack, pass } = queue([host("g", 2, 8), host("h", 2, 8)])
-      ask(...small(0, 4), need("big", "all"), need("s4"))
+      ask(...small(0, 4), big, need("s4"))
       pass(Queue.overtakenSecondsMax * seconds)
       giveBack("s0")
       giveBack("s4", "s2")
@@ -212,7 +224,7 @@ describe("the queue", () => {
 
     it("keeps no host for one whose asker has gone", () => {
       const { ask, giveBack, pass } = queue([host("h", 2, 8)])
-      ask(...small(0, 2), need("big", "all"), ...small(2, 1))
+      ask(...small(0, 2), big, ...small(2, 1))
       pass(Queue.overtakenSecondsMax * seconds)
       assert.deepStrictEqual(giveBack("s0"), [])
 
@@ -221,7 +233,7 @@ describe("the queue", () => {
 
     it("looks for another host when the one that is kept goes out of service", () => {
       const { ask, change, giveBack, pass } = queue([host("g", 2, 8), host("h", 2, 8)])
-      ask(...small(0, 4), need("big", "all"), ...small(4, 9))
+      ask(...small(0, 4), big, ...small(4, 9))
       pass(Queue.overtakenSecondsMax * seconds)
       giveBack("s0")
       change("g", "quarantined")
@@ -311,15 +323,16 @@ describe("the queue", () => {
 
   it("says where a build stands, and what it waits for", () => {
     const { ask, books, change, giveBack, pass } = queue([host("h", 2, 8)])
-    ask(need("a"), need("b"), need("c"), need("d", 1, 2, { features: ["big-parallel"] }), need("big", "all", 4))
+    ask(need("a"), need("b"), need("c"), need("d", 1, 2, { features: ["big-parallel"] }))
+    ask(need("big", "all", 4, { account: AccountId.make("large") }))
     const says = (lease: string) => {
       const standing = Standing.find(books(), LeaseId.make(lease))
       return standing === null ? null : Standing.words(standing)
     }
 
     assert.strictEqual(says("a"), null)
-    assert.strictEqual(says("c"), "for 1 core and 1G on x86_64-linux")
-    assert.strictEqual(says("d"), "for 1 core and 2G on x86_64-linux with big-parallel; 1 build before it")
+    assert.strictEqual(says("c"), "for 1 core and 1G on x86_64-linux; 1 build before it")
+    assert.strictEqual(says("d"), "for 1 core and 2G on x86_64-linux with big-parallel; 2 builds before it")
     assert.strictEqual(says("big"), "for all cores of a host and 4G on x86_64-linux; 2 builds before it")
 
     giveBack("c", "d")
