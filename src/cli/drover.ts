@@ -13,7 +13,7 @@ import { Backend } from "../domain/Attempt.ts"
 import * as Client from "./operator/Client.ts"
 import { buildsMax } from "./operator/Request.ts"
 import * as Show from "./operator/Show.ts"
-import { accountsTable, buildsTable } from "./operator/Table.ts"
+import { accountsTable, buildsTable, hostsTable } from "./operator/Table.ts"
 
 /** Builds listed unless told otherwise: what somebody can look through. */
 const limitDefault = 1000
@@ -26,6 +26,9 @@ const help = `The operator's commands, against a running server
   accounts list [--json]            accounts and their keys
   builds list [--json] [--limit N]  builds, newest first, ${limitDefault} unless told otherwise
   builds show ID [--json]           all that is known of one
+  hosts list [--json]               hosts, and whether builds are given to them
+  hosts drain HOST                  gives it no more builds; what runs there runs on
+  hosts resume HOST                 gives it builds again, once a probe has ended well
   distrust [--host H] [--epoch N] [--backend B] [--before TIME] [--json]
                                     results that are to answer nobody any more, and where they are by now
 
@@ -151,6 +154,18 @@ const distrust = Effect.fnUntraced(function* (options: Options) {
   return options.json === true ? `${JSON.stringify(takenBack, null, 2)}\n` : Show.takenBack(takenBack)
 })
 
+const listHosts = Effect.fnUntraced(function* (options: Options) {
+  const hosts = yield* Client.listHosts(yield* dataDirOf(options))
+  return options.json === true ? `${JSON.stringify(hosts, null, 2)}\n` : hostsTable(hosts)
+})
+
+const lendHost = Effect.fnUntraced(function* (verb: "drain" | "resume", host: string, options: Options) {
+  yield* Client.lendHost(yield* dataDirOf(options), verb, host)
+  return verb === "drain"
+    ? `host ${host} gets no more builds\n`
+    : `host ${host} gets builds once a probe has ended well\n`
+})
+
 /** What is printed for the words given. */
 export const run = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
   const { positionals, values } = yield* parse(args)
@@ -163,6 +178,10 @@ export const run = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
   if (noun === "builds" && verb === "list" && name === undefined) return yield* listBuilds(values)
   if (noun === "builds" && verb === "show" && name !== undefined && more.length === 0) {
     return yield* showBuild(name, values)
+  }
+  if (noun === "hosts" && verb === "list" && name === undefined) return yield* listHosts(values)
+  if (noun === "hosts" && (verb === "drain" || verb === "resume") && name !== undefined && more.length === 0) {
+    return yield* lendHost(verb, name, values)
   }
   if (noun === "distrust" && verb === undefined) return yield* distrust(values)
   return yield* new UsageError({

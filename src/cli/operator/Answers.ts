@@ -1,6 +1,8 @@
 /** What each of the operator's requests is answered with: a question put to whoever keeps it, and no decision. */
 import { Effect, Option, Schema } from "effect"
 import { Builds } from "../../actors/build/Builds.ts"
+import { State } from "../../actors/builder/HostLifecycle.ts"
+import { Hosts } from "../../actors/builder/Hosts.ts"
 import { words } from "../../actors/scheduler/Standing.ts"
 import { AttemptId } from "../../domain/Attempt.ts"
 import { fingerprint } from "../../ssh/Authentication.ts"
@@ -13,7 +15,14 @@ import * as OpenSshKey from "../OpenSshKey.ts"
 import { answers, type Request } from "./Request.ts"
 
 /** What answers are made of. */
-export type Services = AccountRepository | BuildRecords | Builds | DistrustRepository | LogStore | ReadLogRepository
+export type Services =
+  | AccountRepository
+  | BuildRecords
+  | Builds
+  | DistrustRepository
+  | Hosts
+  | LogStore
+  | ReadLogRepository
 
 /** There is no such thing as was asked for. */
 export class Unknown extends Schema.TaggedError<Unknown>()("Unknown", { detail: Schema.String }) {
@@ -26,6 +35,7 @@ const encode = {
   AddAccount: Schema.encodeEffect(answers.AddAccount),
   ListAccounts: Schema.encodeEffect(answers.ListAccounts),
   ListBuilds: Schema.encodeEffect(answers.ListBuilds),
+  ListHosts: Schema.encodeEffect(answers.ListHosts),
   ShowBuild: Schema.encodeEffect(answers.ShowBuild),
   TakeBack: Schema.encodeEffect(answers.TakeBack)
 }
@@ -57,6 +67,27 @@ const showBuild = Effect.fnUntraced(function* (id: string) {
   return { ...build, attempts, inputsRead, waits: yield* waitsOf(build) }
 })
 
+const listHosts = Effect.gen(function* () {
+  const seen = yield* (yield* Hosts).list
+  return seen.map(({ builders, host: { cores, id, memoryBytes, systems }, state }) => ({
+    id,
+    state: stateOf(state),
+    reason: "reason" in state ? state.reason : null,
+    builders,
+    cores,
+    memoryBytes,
+    systems
+  }))
+})
+
+const stateOf = State.match({
+  Serving: () => "serving" as const,
+  Doubted: () => "doubted" as const,
+  Probing: () => "probing" as const,
+  Quarantined: () => "quarantined" as const,
+  Drained: () => "drained" as const
+})
+
 /** Fails with what the operator can do something about. */
 export const answer = Effect.fn("Answers.answer")(
   function* (request: Request) {
@@ -72,6 +103,12 @@ export const answer = Effect.fn("Answers.answer")(
         return yield* encode.ListAccounts(yield* accounts.list)
       case "ListBuilds":
         return yield* encode.ListBuilds(yield* listBuilds(request.limit))
+      case "ListHosts":
+        return yield* encode.ListHosts(yield* listHosts)
+      case "DrainHost":
+        return yield* Effect.as((yield* Hosts).drain(request.host), null)
+      case "ResumeHost":
+        return yield* Effect.as((yield* Hosts).resume(request.host), null)
       case "ShowBuild":
         return yield* encode.ShowBuild(yield* showBuild(request.id))
       case "TakeBack":

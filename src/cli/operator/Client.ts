@@ -65,6 +65,15 @@ export const listAccounts = (dataDir: string) =>
     Effect.flatMap((ok) => Effect.mapError(Schema.decodeUnknownEffect(answers.ListAccounts)(ok), notAnAnswer))
   )
 
+export const listHosts = (dataDir: string) =>
+  ask(dataDir, { _tag: "ListHosts" }).pipe(
+    Effect.flatMap((ok) => Effect.mapError(Schema.decodeUnknownEffect(answers.ListHosts)(ok), notAnAnswer))
+  )
+
+/** `resume`: as soon as it has shown that it can. */
+export const lendHost = (dataDir: string, verb: "drain" | "resume", host: string) =>
+  Effect.asVoid(ask(dataDir, { _tag: verb === "drain" ? "DrainHost" : "ResumeHost", host }))
+
 export const showBuild = (dataDir: string, id: string) =>
   ask(dataDir, { _tag: "ShowBuild", id }).pipe(
     Effect.flatMap((ok) => Effect.mapError(Schema.decodeUnknownEffect(answers.ShowBuild)(ok), notAnAnswer))

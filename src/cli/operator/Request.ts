@@ -31,6 +31,21 @@ export type ListedBuild = typeof ListedBuild.Type
 export const ShownBuild = Schema.Struct({ ...BuildDetails.fields, waits, inputsRead: Schema.Array(ReadLog) })
 export type ShownBuild = typeof ShownBuild.Type
 
+/** A host as it is listed. */
+export const ListedHost = Schema.Struct({
+  id: Schema.String,
+  /** `doubted`: lent, while a probe decides. `probing`, `quarantined` and `drained`: not lent. */
+  state: Schema.Literals(["serving", "doubted", "probing", "quarantined", "drained"]),
+  /** Why it is not simply lent; null where it is, or where the operator has said so. */
+  reason: Schema.NullOr(Schema.String),
+  /** Builders at work on it. */
+  builders: Schema.Int,
+  cores: Schema.Int,
+  memoryBytes: Schema.Int,
+  systems: Schema.Array(Schema.String)
+})
+export type ListedHost = typeof ListedHost.Type
+
 /** A bound on one answer, and on the memory that making it takes. */
 export const buildsMax = 10_000
 
@@ -47,13 +62,29 @@ const ListBuilds = Schema.TaggedStruct("ListBuilds", {
 const ShowBuild = Schema.TaggedStruct("ShowBuild", { id: Schema.String.check(Schema.isUUID()) })
 const TakeBack = Schema.TaggedStruct("TakeBack", { distrusted: Distrusted })
 
-export const Request = Schema.Union([AddAccount, ListAccounts, ListBuilds, ShowBuild, TakeBack])
+const ListHosts = Schema.TaggedStruct("ListHosts", {})
+const DrainHost = Schema.TaggedStruct("DrainHost", { host: Schema.String })
+const ResumeHost = Schema.TaggedStruct("ResumeHost", { host: Schema.String })
+
+export const Request = Schema.Union([
+  DrainHost,
+  ListHosts,
+  ResumeHost,
+  AddAccount,
+  ListAccounts,
+  ListBuilds,
+  ShowBuild,
+  TakeBack
+])
 export type Request = typeof Request.Type
 
 /** What each request is answered with, in the form in which it travels. */
 export const answers = {
   AddAccount: ListedAccount,
+  DrainHost: Schema.Null,
   ListAccounts: Schema.Array(ListedAccount),
+  ListHosts: Schema.Array(ListedHost),
+  ResumeHost: Schema.Null,
   ListBuilds: Schema.Array(ListedBuild),
   ShowBuild: ShownBuild,
   TakeBack: TakenBack

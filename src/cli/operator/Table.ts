@@ -1,5 +1,6 @@
 /** Rows for people: columns as wide as what stands in them, two spaces between. */
-import type { ListedAccount, ListedBuild } from "./Request.ts"
+import * as Size from "../../domain/Size.ts"
+import type { ListedAccount, ListedBuild, ListedHost } from "./Request.ts"
 
 export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
@@ -25,6 +26,20 @@ export const accountsTable = (accounts: ReadonlyArray<ListedAccount>): string =>
         ? [[name, "-", ""]]
         : keys.map(({ comment, fingerprint }, index) => [index === 0 ? name : "", fingerprint, printable(comment)])
     )
+  ])
+
+export const hostsTable = (hosts: ReadonlyArray<ListedHost>): string =>
+  table([
+    ["HOST", "STATE", "BUILDERS", "CORES", "MEMORY", "SYSTEMS", "REASON"],
+    ...hosts.map(({ builders, cores, id, memoryBytes, reason, state, systems }) => [
+      printable(id),
+      state,
+      String(builders),
+      String(cores),
+      Size.print(memoryBytes),
+      systems.join(","),
+      printable(reason ?? "")
+    ])
   ])
 
 /** To the second. */

@@ -6,13 +6,15 @@ import * as net from "node:net"
 import * as os from "node:os"
 import * as path from "node:path"
 import { Builds } from "../../../src/actors/build/Builds.ts"
+import { start, startDrained } from "../../../src/actors/builder/HostLifecycle.ts"
+import { Hosts, NoSuchHost } from "../../../src/actors/builder/Hosts.ts"
 import { run } from "../../../src/cli/drover.ts"
 import * as OpenSshKey from "../../../src/cli/OpenSshKey.ts"
 import * as Client from "../../../src/cli/operator/Client.ts"
 import * as OperatorSocket from "../../../src/cli/operator/OperatorSocket.ts"
 import { Account, type AccountName } from "../../../src/domain/Account.ts"
 import { noUsage } from "../../../src/domain/Attempt.ts"
-import { HostId } from "../../../src/domain/Host.ts"
+import { Host, HostId } from "../../../src/domain/Host.ts"
 import {
   AccountRepository,
   AccountTaken,
@@ -120,8 +122,30 @@ const distrust = Layer.succeed(DistrustRepository, {
     })
 })
 
+/** One host, drained or not as it was last said. */
+const hosts = Layer.sync(Hosts, () => {
+  let isDrained = false
+  const host = new Host({
+    id: HostId.make("local"),
+    systems: ["x86_64-linux"],
+    features: [],
+    cores: 4,
+    memoryBytes: 2 ** 33,
+    overheadBytes: 0
+  })
+  const named = (name: string, change: () => void) =>
+    name === host.id ? Effect.sync(change) : Effect.fail(new NoSuchHost({ name, hosts: [host.id] }))
+  return {
+    list: Effect.sync(() => [{ host, state: (isDrained ? startDrained : start)[0], builders: 1 }]),
+    drain: (name) => named(name, () => void (isDrained = true)),
+    resume: (name) => named(name, () => void (isDrained = false)),
+    finish: () => Effect.void
+  }
+})
+
 /** Of their other methods, no request has need. */
 const others = Layer.mergeAll(
+  hosts,
   Layer.succeed(Builds, { standing: () => Effect.succeed(null) } as unknown as Builds["Service"]),
   Layer.succeed(LogStore, { size: () => Effect.succeed(7) } as unknown as LogStore["Service"]),
   Layer.succeed(ReadLogRepository, { list: () => Effect.succeed([]) } as unknown as ReadLogRepository["Service"])
@@ -182,6 +206,26 @@ describe("the operator", () => {
       assert.deepInclude(json, { id: build.id, notReused: "asked for afresh", waits: null, inputsRead: [] })
       assert.strictEqual(json.attempts[0].logBytes, 7)
       assert.include(other.message, "expected the id of a build")
+    })
+  )
+
+  it.live("lists hosts, and takes them out of service and back by their names", () =>
+    Effect.gen(function* () {
+      const dataDir = yield* served
+      const where = ["--data-dir", dataDir]
+
+      const before = yield* run(["hosts", "list", ...where])
+      yield* run(["hosts", "drain", "local", ...where])
+      const drained = JSON.parse(yield* run(["hosts", "list", "--json", ...where]))
+      yield* run(["hosts", "resume", "local", ...where])
+      const after = yield* run(["hosts", "list", ...where])
+      const refused = yield* Effect.flip(run(["hosts", "drain", "remote", ...where]))
+
+      assert.match(before, /^local +serving +1 +4 +8G +x86_64-linux$/m)
+      const sizes = { cores: 4, memoryBytes: 2 ** 33, systems: ["x86_64-linux"] }
+      assert.deepStrictEqual(drained, [{ id: "local", state: "drained", reason: null, builders: 1, ...sizes }])
+      assert.strictEqual(after, before)
+      assert.strictEqual(refused.message, 'expected a host of this service (local), found "remote"')
     })
   )
 
