@@ -99,11 +99,13 @@ export const make = Effect.fnUntraced(function* (options: {
   const work = Effect.fnUntraced(function* (entry: Entry, { answered, begin, room, words }: Asked<unknown>) {
     // Builds of one identity that differ in room run side by side: neither is the other's answer.
     if (!(yield* lock(`${words} ${print(room)}`, answered))) return false
-    const build = yield* begin
-    yield* Effect.addFinalizer(() =>
+    const end = (build: Build) =>
       Effect.suspend(() =>
         isEnding() ? build.handOn : Effect.andThen(build.cancel(entry.left.outcome), options.end(build, entry.left))
       )
+    // What has been begun is ended by this and nothing else, so nobody's leaving may come in between.
+    const build = yield* Effect.uninterruptible(
+      Effect.tap(begin, (build) => Effect.addFinalizer(() => end(build)))
     )
     yield* build.result.pipe(Effect.exit, Effect.andThen(Effect.sync(() => remove(entry))), Effect.forkScoped)
     return build
