@@ -61,7 +61,8 @@ export const layer = Layer.effectDiscard(
   Effect.gen(function* () {
     const owed = yield* recorded(Effect.flatMap(WaitRepository, (waits) => waits.owed))
     const found = yield* Effect.forEach(owed, resume, { concurrency })
-    const left = new Set(owed.map(({ build }) => build)).difference(new Set(found))
+    const taken = new Set(found)
+    const left = new Set(owed.flatMap(({ build }) => (taken.has(build) ? [] : [build])))
     yield* Effect.forEach(left, close, { concurrency, discard: true })
     if (owed.length > 0) yield* Effect.logInfo("builds are taken up", { waits: owed.length })
   })

@@ -104,9 +104,7 @@ export const make = Effect.fnUntraced(function* (options: {
         isEnding() ? build.handOn : Effect.andThen(build.cancel(entry.left.outcome), options.end(build, entry.left))
       )
     // What has been begun is ended by this and nothing else, so nobody's leaving may come in between.
-    const build = yield* Effect.uninterruptible(
-      Effect.tap(begin, (build) => Effect.addFinalizer(() => end(build)))
-    )
+    const build = yield* Effect.uninterruptible(Effect.tap(begin, (build) => Effect.addFinalizer(() => end(build))))
     yield* build.result.pipe(Effect.exit, Effect.andThen(Effect.sync(() => remove(entry))), Effect.forkScoped)
     return build
   })
