@@ -222,7 +222,7 @@ export class NaiveQueue {
   private keep({ need }: Waiting) {
     const makes = Map.groupBy(
       this.takers(need).filter((machine) => machine.state === "open" && !this.isKept(machine)),
-      ({ host }) => JSON.stringify({ ...host, id: "" })
+      ({ host }) => JSON.stringify([host.systems, host.emulatedSystems, host.features, host.cores, host.memoryBytes])
     )
     const fullest = [...makes.values()]
       .map((machines) =>

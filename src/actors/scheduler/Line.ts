@@ -18,7 +18,7 @@
 import { HashMap, Option } from "effect"
 import type { AccountId } from "../../domain/Account.ts"
 import type { LeaseId } from "../../domain/Lease.ts"
-import { Need } from "../../domain/Need.ts"
+import type { Need } from "../../domain/Need.ts"
 import { type Amount, type Kind, minus, plus } from "./Placement.ts"
 import type { Make } from "./Room.ts"
 import * as Tree from "./Tree.ts"
@@ -112,13 +112,13 @@ export const dominant = (total: Amount, { cores, memoryBytes }: Amount): number 
 const shapeOf = ({ cores, features, system }: Need): string =>
   JSON.stringify([system, [...new Set(features)].sort(), cores])
 
-const urgencyOf = (need: Need, since: number): number =>
-  (since / 1000) * agingPerSecond - Math.min(need.rank, rankSecondsMax)
+const urgencyOf = (rank: number, since: number): number =>
+  (since / 1000) * agingPerSecond - Math.min(rank, rankSecondsMax)
 
 /** Comes into its account's line; `takers` are asked for only of a shape that nobody waits for. */
 export const enter = (line: Line, need: Need, since: number, takers: () => ReadonlyArray<string>): Line => {
   const shape = shapeOf(need)
-  const waiting: Waiting = { need, shape, ordinal: line.arrivals, since, urgency: urgencyOf(need, since) }
+  const waiting: Waiting = { need, shape, ordinal: line.arrivals, since, urgency: urgencyOf(need.rank, since) }
   const account = accountOf(line, need.account)
   const isAway = HashMap.isEmpty(account.lanes) && account.leases === 0
   const entered: Line = {
@@ -165,10 +165,9 @@ export const putBack = (line: Line, waiting: Waiting): Line => {
 
 /** The same, of one that is in the order, with a longer or shorter way to the end of its graph. */
 export const reprioritise = (line: Line, waiting: Waiting, rank: number): Line => {
-  const need = new Need({ ...waiting.need, rank })
-  const after: Waiting = { ...waiting, need, urgency: urgencyOf(need, waiting.since) }
+  const after: Waiting = { ...waiting, urgency: urgencyOf(rank, waiting.since) }
   const without = takeOut(line, waiting)
-  return putBack({ ...without, waiting: HashMap.set(without.waiting, need.lease, after) }, after)
+  return putBack({ ...without, waiting: HashMap.set(without.waiting, waiting.need.lease, after) }, after)
 }
 
 /** Lends to an account, or keeps for it: that counts as much. */

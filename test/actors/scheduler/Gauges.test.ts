@@ -2,6 +2,7 @@
 import { assert, it } from "@effect/vitest"
 import * as Gauges from "../../../src/actors/scheduler/Gauges.ts"
 import * as Queue from "../../../src/actors/scheduler/Queue.ts"
+import { AccountId } from "../../../src/domain/Account.ts"
 import { HostId } from "../../../src/domain/Host.ts"
 import * as Attributes from "../../../src/telemetry/Attributes.ts"
 import * as Metrics from "../../../src/telemetry/Metrics.ts"
@@ -48,7 +49,7 @@ it("tells when no host is in service, and when one is kept free", () => {
   const [drained] = Queue.step(open, { _tag: "HostChanged", host: HostId.make("a"), state: "draining", at: 0 })
   assert.strictEqual(shown(ask(drained, [0, need("1")])).get(Metrics.waitingBuilds.id)?.["host"], 1)
 
-  const long = ask(open, [0, need("1", 1, 1)], [0, need("2", 2, 1)])
+  const long = ask(open, [0, need("1", 1, 1)], [0, need("2", 2, 1, { account: AccountId.make("b") })])
   assert.strictEqual(shown(long).get(Metrics.waitingBuilds.id)?.["cores"], 1)
   const kept = ask(long, [Queue.overtakenSecondsMax + 1, need("3", 1, 1)])
   assert.deepInclude(shown(kept).get(Metrics.waitingBuilds.id), { drain: 1 })
