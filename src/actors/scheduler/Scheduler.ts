@@ -129,8 +129,8 @@ export class Scheduler extends Context.Service<
         yield* Effect.addFinalizer(() =>
           Effect.flatMap(Mailbox.clear(mailbox), (rest) => Effect.forEach(rest, receive, { discard: true }))
         )
-        yield* Mailbox.take(mailbox).pipe(
-          Effect.flatMap(receive),
+        // What has been taken is dealt with, even at the end.
+        yield* Effect.uninterruptibleMask((restore) => Effect.flatMap(restore(Mailbox.take(mailbox)), receive)).pipe(
           Effect.forever,
           (loop) => supervise({ restart: "permanent", intensity: 3, period: "1 minute" }, loop),
           Effect.tapCause((cause) =>
