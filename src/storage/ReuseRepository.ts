@@ -74,7 +74,7 @@ export class ReuseRepository extends Context.Service<
       view: ViewId
     ) => Effect.Effect<ReadonlyArray<Finished>, StorageError>
     readonly outputs: (build: string) => Effect.Effect<ReadonlyArray<MadeOutput>, StorageError>
-    /** Records a build that ended at once, as the one did that it is answered by. */
+    /** Records a build that ended at once, as the one did that it is answered by. Doing so twice changes nothing. */
     readonly record: (reused: Reused) => Effect.Effect<void, StorageError>
   }
 >()("drover/storage/ReuseRepository") {
@@ -143,6 +143,7 @@ export class ReuseRepository extends Context.Service<
               state, status, message, now()
             from build, (select set_config('synchronous_commit', 'off', true)) as unsynced
             where id = ${from}::uuid
+            on conflict (id) do nothing
             returning id
           )
           insert into build_account (build, account) select id, ${account}::uuid from made`,

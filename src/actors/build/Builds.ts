@@ -268,9 +268,11 @@ export class Builds extends Context.Service<
           begin: Effect.flatMap(named(request, order), (order) => begin(order, notReused))
         })
         if ("answered" in joined) {
-          yield* reused(order, joined.answered.finished.build)
-          const { answer, heard } = yield* reuse.answer(order, asker, joined.answered)
-          return { build: null, heard, answer: yield* attend(request, order, order.id, Effect.succeed(answer)) }
+          // The build of an earlier server is on record, and not as one that was answered.
+          const answered = request.resumed === undefined ? order : { ...order, id: yield* random.uuidV7() }
+          yield* reused(answered, joined.answered.finished.build)
+          const { answer, heard } = yield* reuse.answer(answered, asker, joined.answered)
+          return { build: null, heard, answer: yield* attend(request, answered, answered.id, Effect.succeed(answer)) }
         }
         const { build } = joined
         yield* build.join
