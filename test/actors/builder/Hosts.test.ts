@@ -20,6 +20,7 @@ import { type Lease, LeaseId } from "../../../src/domain/Lease.ts"
 import { Need } from "../../../src/domain/Need.ts"
 import { StorePath } from "../../../src/protocol/nix/StorePath.ts"
 import { HostRepository } from "../../../src/storage/HostRepository.ts"
+import type { StorageError } from "../../../src/storage/StorageError.ts"
 
 /** How a builder ends that the test lets end at once. */
 type End = "well" | "failed" | BuilderLost["fault"]
@@ -87,11 +88,26 @@ const assignment = (lease: Lease, build = `${leases}`): Assignment => ({
   closure: []
 })
 
+interface Attempted {
+  readonly host: HostId
+  readonly exit: Exit.Exit<Finished, BuildFailed | BuilderLost>
+}
+
+interface Served {
+  readonly pool: BuilderPool["Service"]
+  readonly service: Hosts.Hosts["Service"]
+  /** One attempt: where it ran, and what it came to. */
+  readonly attempt: (build?: string) => Effect.Effect<Attempted>
+  readonly stateOf: (host: HostId) => Effect.Effect<State["_tag"] | undefined>
+  /** Waits until a host has come to be so. */
+  readonly until: (host: HostId, state: State["_tag"]) => Effect.Effect<void>
+}
+
 /** The service of these hosts. */
 const served = Effect.fnUntraced(function* (
   machines: readonly [Machine, ...ReadonlyArray<Machine>],
-  operator = remembered()
-) {
+  operator: Layer.Layer<HostRepository> = remembered()
+): Effect.fn.Return<Served, StorageError, Scope.Scope> {
   const [first, ...rest] = machines.map(({ builders }) => builders)
   const hosts = machines.map(({ builders }) => builders.host)
   const context = yield* Layer.build(
@@ -100,25 +116,24 @@ const served = Effect.fnUntraced(function* (
   const pool = Context.get(context, BuilderPool)
   const scheduler = Context.get(context, Scheduler)
   const service = Context.get(context, Hosts.Hosts)
-  /** One attempt: where it ran, and what it came to. */
-  const attempt = (build?: string) =>
+  const attempt: Served["attempt"] = (build) =>
     Effect.gen(function* () {
       const lease = yield* scheduler.lease(need())
       const exit = yield* Effect.exit(pool.run(assignment(lease, build), () => Effect.void))
       return { host: lease.host, exit }
-    }).pipe(Effect.scoped)
-  const stateOf = (id: HostId) =>
+      // Each fits each host.
+    }).pipe(Effect.orDie, Effect.scoped)
+  const stateOf: Served["stateOf"] = (id) =>
     Effect.map(service.list, (seen) => seen.find(({ host }) => host.id === id)?.state._tag)
-  /** Waits until a host has come to be so. */
-  const until = (id: HostId, state: State["_tag"]): Effect.Effect<void> =>
+  const until: Served["until"] = (id, state) =>
     Effect.flatMap(stateOf(id), (now) =>
       now === state ? Effect.void : Effect.andThen(Effect.yieldNow, until(id, state))
     )
-  return { pool, scheduler, service, attempt, stateOf, until }
+  return { pool, service, attempt, stateOf, until }
 })
 
 const lose = Effect.fnUntraced(function* (
-  { attempt }: Effect.Success<ReturnType<typeof served>>,
+  { attempt }: Served,
   { ends }: Machine,
   fault: BuilderLost["fault"],
   builds: ReadonlyArray<string>
