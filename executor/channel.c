@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HEADER = 5, BEAT_MILLISECONDS = 1000 };
+enum { BEAT_MILLISECONDS = 1000 };
 
 static int channel = CHANNEL;
 static uint8_t incoming[FRAME_MAX + 1];
@@ -94,7 +94,7 @@ static void read_whole(uint8_t *to, size_t length)
 
 struct frame channel_read(void)
 {
-	uint8_t header[HEADER];
+	uint8_t header[HEADER_BYTES];
 	struct frame frame;
 
 	read_whole(header, sizeof(header));
@@ -122,13 +122,15 @@ static void wait_for_room(void)
 	errno = EAGAIN;
 }
 
-void channel_write(enum frame_type type, const void *payload, size_t length)
+static void put_header(uint8_t *to, enum frame_type type, size_t length)
 {
-	uint8_t header[HEADER] = { type, length & 0xff, length >> 8 & 0xff, length >> 16 & 0xff, length >> 24 & 0xff };
-	struct iovec parts[2] = { { header, HEADER }, { (void *)payload, length } };
-	struct iovec *part = parts;
-	int left = 2;
+	to[0] = (uint8_t)type;
+	for (int i = 0; i < 4; i++)
+		to[1 + i] = (uint8_t)(length >> 8 * i);
+}
 
+static void write_parts(struct iovec *part, int left)
+{
 	while (left > 0) {
 		ssize_t count = writev(channel, part, left);
 
@@ -148,6 +150,23 @@ void channel_write(enum frame_type type, const void *payload, size_t length)
 			part->iov_len -= (size_t)count;
 		}
 	}
+}
+
+void channel_write(enum frame_type type, const void *payload, size_t length)
+{
+	uint8_t header[HEADER_BYTES];
+	struct iovec parts[2] = { { header, sizeof(header) }, { (void *)payload, length } };
+
+	put_header(header, type, length);
+	write_parts(parts, 2);
+}
+
+void channel_write_whole(enum frame_type type, uint8_t *frame, size_t length)
+{
+	struct iovec part = { frame, HEADER_BYTES + length };
+
+	put_header(frame, type, length);
+	write_parts(&part, 1);
 }
 
 static _Noreturn void tell_and_end(const char *text, int length)

@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 enum {
+	HEADER_BYTES = 5,
 	FRAME_MAX = 1 << 20,
 	CHANNEL = 3,	/* the descriptor that it comes on, unless told otherwise */
 };
@@ -99,6 +100,9 @@ _Noreturn void channel_end(int status);
 /* Waits for a frame. When the host has gone, or says QUIT, there is nothing left to do, and the process ends. */
 struct frame channel_read(void);
 void channel_write(enum frame_type type, const void *payload, size_t length);
+
+/* The same of a payload that stands HEADER_BYTES bytes behind `frame`: in one piece, which is what a port takes best. */
+void channel_write_whole(enum frame_type type, uint8_t *frame, size_t length);
 
 /* Tells the host which call failed, with errno, and what it was about; then ends. */
 _Noreturn void fail(const char *call, const char *about);

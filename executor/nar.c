@@ -19,15 +19,17 @@
 
 #include "channel.h"
 
-enum { CHUNK = 256 << 10 };
+/* With its header as long as a power of two: the port of a machine takes 32 KiB at a time. */
+enum { CHUNK = FRAME_MAX - HEADER_BYTES };
 
-static uint8_t chunk[CHUNK];
+static uint8_t whole[FRAME_MAX];
+static uint8_t *const chunk = whole + HEADER_BYTES;
 static size_t filled;
 
 static void flush(void)
 {
 	if (filled > 0)
-		channel_write(FRAME_NAR_DATA, chunk, filled);
+		channel_write_whole(FRAME_NAR_DATA, whole, filled);
 	filled = 0;
 }
 
@@ -182,7 +184,6 @@ static int open_level(int parent, const char *name)
 
 static void put_file(int parent, const char *name, const struct stat *status)
 {
-	static uint8_t buffer[CHUNK];
 	uint64_t left = (uint64_t)status->st_size;
 	int fd = openat(parent, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 
@@ -194,12 +195,15 @@ static void put_file(int parent, const char *name, const struct stat *status)
 	PUT("contents");
 	put_number(left);
 	while (left > 0) {
-		ssize_t count = read(fd, buffer, left < CHUNK ? left : CHUNK);
+		size_t room = CHUNK - filled;
+		ssize_t count = read(fd, chunk + filled, left < room ? left : room);
 
 		if (count <= 0)
 			fail("read", path);
-		put(buffer, (size_t)count);
+		filled += (size_t)count;
 		left -= (uint64_t)count;
+		if (filled == CHUNK)
+			flush();
 	}
 	put_padding((uint64_t)status->st_size);
 	PUT(")");

@@ -10,6 +10,6 @@
 _Noreturn void jail(unsigned id, char *const *directories, char *const *program, int last);
 
 /* The descriptor of the port of a network, where there is one; those before it are others'. */
-enum { JAIL_PORT = 7 };
+enum { JAIL_PORT = 8 };
 
 #endif

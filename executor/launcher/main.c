@@ -14,7 +14,7 @@
  *
  * NETWORK is a process whose network the executor shares, or `none`: then it has one of its own with nothing in it. Such
  * a process is told by `network`, which is told of in network.h. Nothing that we start is ever in the host's. A program
- * in a jail shares nothing: it is given the port of that network as its descriptor 7.
+ * in a jail shares nothing: it is given the port of that network as its descriptor 8.
  *
  * `run` ends once everything that it started is gone and SCRATCH is removed. SIGTERM makes that happen now. `jail`
  * becomes the program, as ID, with the directories as jail.h says; GROUPS is `keep` where the server's supplementary

@@ -196,6 +196,9 @@ export const header = (bytes: Uint8Array): Header | WireError => {
     : { type: view.getUint8(0), length }
 }
 
+/** Whether it is a piece of an output, which is worth handing on before all of it has come. */
+export const isContents = ({ type }: Header): boolean => executorTags.get(type) === "NarData"
+
 /** `outputs`: how many were declared. */
 export const decode = ({ type }: Header, payload: Uint8Array, outputs: number): FromExecutor | WireError => {
   const tag = executorTags.get(type)

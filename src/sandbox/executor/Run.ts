@@ -2,7 +2,7 @@
  * One run of an executor, from this side of its channel: the job goes in, log and outputs come out.
  *
  * Frames are read when somebody asks for what is in them, so an executor, and the builder behind it, is slowed down by
- * whoever reads slowly. A frame that does not belong where it comes ends the run: the executor is then no longer one.
+ * whoever reads slowly. Those of outputs are handed on as their bytes come, and never gathered. A frame that does not belong where it comes ends the run: the executor is then no longer one.
  */
 import { Clock, Deferred, Effect, Stream } from "effect"
 import { WireError } from "../../protocol/wire/Codec.ts"
@@ -41,10 +41,12 @@ export const start = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Running, SandboxError> {
   let state: Frame.State = "Starting"
   const ended = yield* Deferred.make<Ended, SandboxError>()
+  const contents = contentsOf(channel)
 
   const heard = Effect.gen(function* () {
     const header = Frame.header(yield* Source.take(channel.input, Frame.headerBytes))
     if (header instanceof WireError) return yield* header
+    if (state === "Sending" && Frame.isContents(header)) return contents.begin(header.length)
     const payload = yield* Source.take(channel.input, header.length)
     const frame = Frame.decode(header, payload, job.outputs.length)
     return frame instanceof WireError ? yield* frame : frame
@@ -112,7 +114,7 @@ export const start = Effect.fnUntraced(function* (
       return yield* failed("reading an output", "asked at the wrong time")
     state = "Sending"
     yield* channel.write(Frame.send(declared.path))
-    return sourceOf(explained(next), (reason, path) => refusal(job, declared, reason, path))
+    return sourceOf(contents, explained, next, (reason, path) => refusal(job, declared, reason, path))
   })
 
   return { log, ended: Deferred.await(ended), output, withoutNetwork: null }
@@ -139,28 +141,55 @@ const summary = (
     outputs: job.outputs.filter((_, index) => exited.present[index] === true).map(({ name }) => name)
   }))
 
+/** What is still on the channel of a piece of an output. */
+interface Contents {
+  readonly begin: (length: number) => Frame.FromExecutor
+  readonly left: () => number
+  readonly peek: Effect.Effect<Uint8Array, SandboxError>
+  readonly advance: (count: number) => void
+}
+
+const contentsOf = ({ input }: ExecutorChannel): Contents => {
+  let left = 0
+  return {
+    begin: (length) => {
+      left = length
+      return { _tag: "NarData", bytes: nothing }
+    },
+    left: () => left,
+    peek: Effect.flatMap(input.peek, (chunk) => {
+      if (chunk.length === 0) return Effect.fail(failed("listening to the executor", Source.ended("a NAR").message))
+      return Effect.succeed(chunk.length > left ? chunk.subarray(0, left) : chunk)
+    }),
+    advance: (count) => {
+      left -= count
+      input.advance(count)
+    }
+  }
+}
+
+const nothing = new Uint8Array(0)
+
 /** The NAR out of its frames. */
 const sourceOf = (
+  contents: Contents,
+  explained: <A>(effect: Effect.Effect<A, SandboxError>) => Effect.Effect<A, SandboxError>,
   next: Effect.Effect<Frame.FromExecutor, SandboxError>,
   refuse: (reason: Frame.Refusal, path: string) => OutputRefused
 ): Source.Source<SandboxError | OutputRefused> => {
-  let current: Uint8Array = new Uint8Array(0)
   let hasEnded = false
+  const piece = explained(contents.peek)
+  const frame = explained(next)
   const peek: Effect.Effect<Uint8Array, SandboxError | OutputRefused> = Effect.suspend(() => {
-    if (current.length > 0 || hasEnded) return Effect.succeed(current)
-    return Effect.flatMap(next, (frame) => {
-      if (frame._tag === "NarRefused") return Effect.fail(refuse(frame.reason, frame.path))
-      if (frame._tag === "NarData") current = frame.bytes
-      else hasEnded = true
+    if (hasEnded) return Effect.succeed(nothing)
+    if (contents.left() > 0) return piece
+    return Effect.flatMap(frame, (heard) => {
+      if (heard._tag === "NarRefused") return Effect.fail(refuse(heard.reason, heard.path))
+      hasEnded = heard._tag !== "NarData"
       return peek
     })
   })
-  return {
-    peek,
-    advance: (count) => {
-      current = current.subarray(count)
-    }
-  }
+  return { peek, advance: contents.advance }
 }
 
 /** In Nix's own words. `path` is below the store directory. */

@@ -39,7 +39,7 @@ describe("a frame", () => {
     )
     const fromExecutor = numbers.filter((number) => number > 0x80)
 
-    assert.deepStrictEqual(numbers.slice(0, 12), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
+    assert.deepStrictEqual(numbers.slice(0, 13), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13])
     assert.deepStrictEqual(fromExecutor, [0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88])
     for (const type of fromExecutor) {
       const found = decode(frame(type, new Uint8Array([1])))
@@ -70,12 +70,12 @@ describe("a frame", () => {
 
   it("tells the time and chance to a machine", () => {
     const chance = new Uint8Array(Frame.seedBytes).fill(7)
-    const frames = split(Buffer.concat([Frame.clock(2n ** 40n + 1n), Frame.seed(chance), Frame.quit]))
+    const frames = split(Buffer.concat([Frame.clock(2n ** 40n + 1n), Frame.seed(chance), Frame.network(["a", "b"])]))
 
     assert.deepStrictEqual(frames, [
       { type: 10, text: "\x01\0\0\0\0\x01\0\0" },
       { type: 11, text: "\x07".repeat(32) },
-      { type: 12, text: "" }
+      { type: 13, text: "a b" }
     ])
   })
 

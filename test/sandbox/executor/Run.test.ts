@@ -123,6 +123,28 @@ describe("a run of an executor", () => {
     )
   }
 
+  it.effect("hands an output on as it comes, and fails when it is cut off in the middle of a frame", () =>
+    Effect.gen(function* () {
+      const cut = narData("0123456789abcdef").subarray(0, -3)
+      const running = yield* against([ready, exited, narData(""), narData("whole"), cut])
+      yield* Stream.runDrain(running.log)
+      const source = yield* running.output("out")
+      let come = ""
+
+      const error = yield* Effect.flip(
+        Effect.forever(
+          Effect.map(source.peek, (chunk) => {
+            come += Buffer.from(chunk).toString()
+            source.advance(chunk.length)
+          })
+        )
+      )
+
+      assert.strictEqual(come, "whole0123456789abc")
+      assert.include(error.message, "found the end")
+    })
+  )
+
   it.effect("ends with an error when an output goes on after its end, at the next that is asked for", () =>
     Effect.gen(function* () {
       const running = yield* against([ready, exited, narEnd, narData("more")])
