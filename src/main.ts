@@ -40,9 +40,11 @@ import { BuildRecords } from "./storage/BuildRecords.ts"
 import { BuildRepository } from "./storage/BuildRepository.ts"
 import * as Database from "./storage/Database.ts"
 import { DistrustRepository } from "./storage/DistrustRepository.ts"
+import { EventRepository } from "./storage/EventRepository.ts"
 import * as Gauges from "./storage/Gauges.ts"
 import { HistoryRepository } from "./storage/HistoryRepository.ts"
 import { HostRepository } from "./storage/HostRepository.ts"
+import * as JournalWriter from "./storage/JournalWriter.ts"
 import { LogStore } from "./storage/LogStore.ts"
 import { NarStore } from "./storage/NarStore.ts"
 import { Postgres } from "./storage/Postgres.ts"
@@ -69,6 +71,7 @@ const storage = ({ dataDir }: Config) => {
     BuildRecords.layer,
     BuildRepository.layer,
     DistrustRepository.layer,
+    EventRepository.layer,
     HistoryRepository.layer,
     HostRepository.layer,
     ReadLogRepository.layer,
@@ -79,7 +82,8 @@ const storage = ({ dataDir }: Config) => {
   )
   const nars = NarStore.layer.pipe(Layer.provide(FileBlobStore.layer(dataDir)))
   const trees = TreeCache.layer({ dataDirectory: dataDir, budgetBytes: treeBudgetBytes })
-  return Layer.mergeAll(tables, trees, LogStore.layer(dataDir)).pipe(
+  return Layer.mergeAll(trees, LogStore.layer(dataDir), JournalWriter.layer).pipe(
+    Layer.provideMerge(tables),
     Layer.provideMerge(nars),
     Layer.provideMerge(Database.layer),
     Layer.provide(Postgres.embedded({ dataDirectory: dataDir }))
