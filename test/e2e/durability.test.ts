@@ -46,6 +46,8 @@ const kill = (pid: number) => {
 describe("a server that is killed", () => {
   it("takes up what was under way, and whoever comes back finds it and hears it from the first line", async () => {
     const client = await world.client()
+    const kept = derivation("kept", "echo > $out")
+    assert.strictEqual((await client.build(kept, "ssh-ng")).status, 0)
     const pause = sleep()
     const lasting = derivation("lasting", `echo begun; ${pause.command}; echo over; echo > $out`)
     const drv = await client.derivation(lasting)
@@ -80,6 +82,12 @@ describe("a server that is killed", () => {
     const { err: said, status: then } = await client.build(waiting, "ssh")
     assert.strictEqual(then, 0, said)
     assert.lengthOf((await recordsOf(await client.derivation(waiting))).flatMap(outcomesOf), 1)
+    assert.deepStrictEqual(
+      (await recordsOf(await client.derivation(kept))).map(({ state }) => state),
+      ["succeeded"]
+    )
+    const attempts = (await world.drover.builds()).flatMap(({ attempts }) => attempts)
+    assert.isTrue(attempts.every(({ endedAt }) => endedAt !== null))
   })
 })
 

@@ -141,35 +141,6 @@ describe("`builds list --json`", () => {
 
 // These end the server of this file, so they come last.
 describe("a server", () => {
-  it("that is killed in mid-build comes again with all that it had, and builds again", async () => {
-    const client = await world.client()
-    const kept = trivial()
-    assert.strictEqual((await client.build(kept, "ssh-ng")).status, 0)
-    const pause = sleep()
-    const lasting = derivation("lasting", `echo begun; ${pause.command}; echo > $out`)
-    const building = client.startBuild(lasting, "ssh-ng")
-    await building.line(/^begun$/)
-    const { http, ssh } = world.drover.ready
-
-    killServer()
-    await Promise.all([building.ended, world.drover.process.ended])
-    await world.start({ ports: { ssh, http } })
-    const leftOver = pause.sleepers()
-    const again = client.startBuild(lasting, "ssh-ng")
-    await again.line(/^begun$/)
-    await pause.end()
-    const { err, status } = await again.ended
-
-    assert.deepStrictEqual(leftOver, [])
-    assert.strictEqual(status, 0, err)
-    const builds = await world.drover.builds()
-    assert.include(
-      builds.map(({ derivation }) => derivation),
-      await client.derivation(kept)
-    )
-    assert.isTrue(builds.every(({ attempts }) => attempts.every(({ endedAt }) => endedAt !== null)))
-  })
-
   it("that is told to end, even twice, ends well and leaves nothing", async () => {
     const client = await world.client()
     const pause = sleep()
@@ -210,16 +181,4 @@ const printedBlock = () => {
   const length = lines.slice(begin + 1).findIndex((line) => line.search(/\S/) <= indent)
   assert(begin >= 0, `expected a line "Host …", found:\n${lines.join("\n")}`)
   return `${lines.slice(begin, length === -1 ? undefined : begin + 1 + length).join("\n")}\n`
-}
-
-/** SIGKILL for all that the server is made of but its database, which is left to itself. */
-const killServer = () => {
-  for (const { command, pid } of ProcessTable.familyOf(world.drover.process.pid).toReversed()) {
-    if (/^\S*postgres/.test(command)) continue
-    try {
-      process.kill(pid, "SIGKILL")
-    } catch {
-      // It has gone with one of those before.
-    }
-  }
 }
