@@ -72,4 +72,9 @@ const vitest = async (args) => {
 
 export const mishaps = (args) => runInPlace([node24, path.join(root, "test/mishaps/main.ts"), ...args], { cwd: root })
 
+export const simulate = (args) =>
+  runInPlace([node24, path.join(root, "test/simulation/main.ts"), ...args], { cwd: root })
+
+export const kills = (args) => runInPlace([node24, path.join(root, "test/kills/main.ts"), ...args], { cwd: root })
+
 export const bench = (args) => runInPlace([node24, path.join(root, "bench/main.ts"), ...args], { cwd: root })
