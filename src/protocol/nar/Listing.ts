@@ -34,8 +34,18 @@ export interface Directory {
 }
 
 /** The entries in the order of a NAR. JavaScript has objects in another: `10` before `9`, and both before `!`. */
-export const entriesOf = (directory: Directory): ReadonlyArray<readonly [name: string, entry: Listing]> =>
-  Object.entries(directory.entries).sort(([a], [b]) => Name.compare(a, b))
+export const entriesOf = (directory: Directory): ReadonlyArray<readonly [name: string, entry: Listing]> => {
+  const entries = Object.entries(directory.entries)
+  // Nearly every listing is read as it was written.
+  return isSorted(entries) ? entries : entries.sort(([a], [b]) => Name.compare(a, b))
+}
+
+const isSorted = (entries: ReadonlyArray<readonly [name: string, entry: Listing]>): boolean => {
+  for (let index = 1; index < entries.length; index++) {
+    if (Name.compare(entries[index - 1]![0], entries[index]![0]) > 0) return false
+  }
+  return true
+}
 
 /** Listens to a reader and makes the listing of what it reads. */
 export class Lister implements Visitor {
