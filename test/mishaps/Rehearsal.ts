@@ -65,7 +65,8 @@ const smallDirectory = Effect.flatMap(processes.directory, (place) =>
   )
 )
 
-const made = Effect.gen(function* () {
+/** Everything that machines need to run here, and their closure; as the product has it but for the store. */
+export const hall = Effect.gen(function* () {
   const programs = yield* processes.programs
   const data = yield* processes.directory
   const { subUids, userNamespaceFd } = yield* processes.started(programs, data)
@@ -88,7 +89,7 @@ const made = Effect.gen(function* () {
 })
 
 /** Lets one case happen; one after another. */
-export const make = Effect.map(made, ({ closure, data, full, machines, onFull, programs, sound, subUids }) => {
+export const make = Effect.map(hall, ({ closure, data, full, machines, onFull, programs, sound, subUids }) => {
   const hit = (pids: ReadonlyArray<number>, name: NodeJS.Signals) => {
     for (const pid of pids) process.kill(pid, name)
     return pids.length > 0

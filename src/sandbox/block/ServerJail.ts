@@ -10,7 +10,7 @@ import * as path from "node:path"
 import * as Jail from "../microvm/Jail.ts"
 import { SandboxError } from "../SandboxError.ts"
 import { channelDescriptor, filterDescriptor, type Launch, serialization, threads } from "./ServerProcess.ts"
-import * as SystemCalls from "./SystemCalls.ts"
+import * as SystemCalls from "../SystemCalls.ts"
 
 export interface Options {
   readonly launcher: string
@@ -47,7 +47,7 @@ export const launch = (options: Options): Launch | SandboxError => {
     NODE_CHANNEL_SERIALIZATION_MODE: serialization,
     UV_THREADPOOL_SIZE: `${threads}`
   }
-  const filter = SystemCalls.filter(process.arch)
+  const filter = SystemCalls.filter(process.arch, "disks")
   if (filter === null) {
     return new SandboxError({ operation: "starting the block server", detail: `there is no jail on ${process.arch}` })
   }

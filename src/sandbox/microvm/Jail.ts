@@ -6,7 +6,8 @@
  *     bubblewrap      no capabilities, no new privileges  no way back up through setuid programs
  *                     namespaces of its own               no network, no processes, no mounts but these to see
  *                     read-only system libraries          no keys, no store, no home; nothing to write to
- *     QEMU            system calls it has no use for      no other program is ever started
+ *     a filter        system calls it has no use for      no socket but in its own directory, no look elsewhere
+ *     QEMU            a filter of its own                 no other program is ever started
  *
  * What a guest that has broken out of QEMU can reach is in `Contents`, and in the descriptors that QEMU inherits.
  */
@@ -22,9 +23,9 @@ export interface Contents {
   /** A device may be the server's only through a group, `kvm` say. */
   readonly keepsGroups: boolean
   readonly environment?: { readonly [name: string]: string }
-  /** A process by which the launcher finds the network whose port the program gets as descriptor 7; null for none. */
+  /** A process by which the launcher finds the network whose port the program gets as descriptor 8; null for none. */
   readonly network?: number | null
-  /** From which a filter of system calls is read, for a program that brings none itself. */
+  /** From which a filter of system calls is read; see SystemCalls.ts. */
   readonly filterFd?: number
 }
 

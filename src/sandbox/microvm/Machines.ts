@@ -13,6 +13,7 @@ import * as Network from "../network/Network.ts"
 import * as Launcher from "../process/Launcher.ts"
 import { SubUids } from "../process/SubUids.ts"
 import { SandboxError } from "../SandboxError.ts"
+import * as SystemCalls from "../SystemCalls.ts"
 import type { Guest } from "./Guest.ts"
 import * as Jail from "./Jail.ts"
 import * as Life from "./Life.ts"
@@ -30,8 +31,6 @@ export interface Options {
   /** Of each scratch disk. */
   readonly scratchBytes?: number | undefined
   readonly networks: Network.Options
-  /** Where QEMU is in the jail, if it is not this host's. */
-  readonly qemu?: string
 }
 
 export interface Order {
@@ -43,6 +42,8 @@ export interface Order {
   readonly inputs: Job["inputs"]
   /** Whether its build may have the network. */
   readonly network: boolean
+  /** Where QEMU is in the jail, if it is not this host's. */
+  readonly qemu?: string
 }
 
 export interface Machine extends MicroVm.MicroVm {
@@ -71,13 +72,15 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const launcher = path.join(programDirectory, "launcher")
   const programs = { launcher, executor: path.join(programDirectory, "executor") }
   const bubblewrap = yield* found("bwrap")
+  const filter = SystemCalls.filter(process.arch, "machine")
+  if (filter === null) return yield* failed(`there is no jail on ${process.arch}`)
   const mkfs = yield* found("mkfs.ext4")
   const directory = path.join(dataDirectory, "vms")
   const ids = new SubUids(subUids.count)
 
   const open = Effect.fnUntraced(function* (order: Order): Effect.fn.Return<Machine, SandboxError, Scope.Scope> {
     const { accelerator, guest } = order
-    const qemu = options.qemu ?? (yield* found(Qemu.programs[guest.arch]))
+    const qemu = order.qemu ?? (yield* found(Qemu.programs[guest.arch]))
     let isGone = true
     // The id goes back last, when the directory that is named after it is gone as well.
     const id = yield* Effect.acquireRelease(take(ids), (pair) =>
@@ -115,13 +118,15 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       ],
       devices: accelerator === "kvm" ? ["/dev/kvm"] : [],
       keepsGroups: accelerator === "kvm",
-      network: port
+      network: port,
+      filterFd: Qemu.descriptors.filter
     }
     isGone = false
     const vm = yield* MicroVm.open({
       launcher,
       words: Jail.words(bubblewrap, contents, qemu, Qemu.words(machine)),
       accelerator,
+      filter,
       userNamespaceFd,
       scratchFd,
       sweep: Launcher.sweep(programs, { first: subUids.first + id - 1, count: 1 }),

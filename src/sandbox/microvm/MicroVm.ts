@@ -23,6 +23,8 @@ export interface Options {
   readonly words: ReadonlyArray<string>
   readonly accelerator: Accelerator
   readonly userNamespaceFd: number
+  /** Of the system calls of what runs in the jail, which its words let it read. */
+  readonly filter: Uint8Array
   /** The scratch disk; this machine's alone. */
   readonly scratchFd: number
   /** Ends whatever runs under the machine's user id, should it outlive its kill. */
@@ -90,18 +92,22 @@ class Machine {
   readonly #asked: Array<() => void> = []
   readonly #tellLost: () => void
 
-  constructor({ accelerator, launcher, scratchFd, userNamespaceFd, words }: Options) {
+  constructor({ accelerator, filter, launcher, scratchFd, userNamespaceFd, words }: Options) {
     const child = spawn(launcher, words, {
       env: {},
       cwd: "/",
-      stdio: ["ignore", "pipe", "pipe", userNamespaceFd, scratchFd, "pipe", "pipe"]
+      stdio: ["ignore", "pipe", "pipe", userNamespaceFd, scratchFd, "pipe", "pipe", "pipe"]
     })
     const [, stdout, stderr] = child.stdio
     // Its type knows of five, and not that a pipe is a socket.
     const pipes: ReadonlyArray<unknown> = child.stdio
     const channel = pipes[descriptors.channel]
     const monitor = pipes[descriptors.monitor]
-    if (!(channel instanceof Socket) || !(monitor instanceof Socket)) throw new Error("there are no pipes to it")
+    const toFilter = pipes[descriptors.filter]
+    if (!(channel instanceof Socket) || !(monitor instanceof Socket) || !(toFilter instanceof Socket)) {
+      throw new Error("there are no pipes to it")
+    }
+    toFilter.on("error", () => {}).end(filter)
     this.#process = child
     this.#accelerator = accelerator
     this.channel = channel

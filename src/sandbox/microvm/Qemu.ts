@@ -23,8 +23,11 @@ export const places = { guest: "/guest", run: "/run" } as const
 /** Name of the block server's socket in the run directory. */
 export const storeSocket = "store.sock"
 
-/** The descriptors that it inherits. That of the network is there for a machine that has one; see Jail.ts. */
-export const descriptors = { scratch: 4, channel: 5, monitor: 6, network: 7 } as const
+/**
+ * The descriptors that it inherits. The filter of system calls is gone by then; the network is there for a machine that
+ * has one, and has to be the last. See Jail.ts.
+ */
+export const descriptors = { scratch: 4, channel: 5, monitor: 6, filter: 7, network: 8 } as const
 
 export interface Machine {
   readonly architecture: Architecture

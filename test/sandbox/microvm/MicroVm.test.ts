@@ -24,6 +24,7 @@ const opened = (part: string, gone: () => void = () => {}) =>
       launcher: process.execPath,
       words: [program, part, `${Frame.version}`],
       accelerator: "tcg",
+      filter: new Uint8Array(0),
       userNamespaceFd: nothing,
       scratchFd: nothing,
       sweep: Effect.void,

@@ -5,7 +5,6 @@ import * as path from "node:path"
 import { Sandbox } from "../../../src/sandbox/Sandbox.ts"
 import type { Script } from "../../support/sandbox.ts"
 import * as sandbox from "../../support/sandbox.ts"
-import { familyOf } from "../../support/ProcessTable.ts"
 import * as vm from "../../support/vm.ts"
 
 const exited = (status: number) => ({ _tag: "Exited" as const, status })
@@ -36,12 +35,6 @@ const running = Effect.map(vm.Place, ({ subUids: { count, first } }): ReadonlyAr
 
 const isQemu = ({ name }: Shown) => name.startsWith("qemu-system")
 
-/** The processes that serve disks to this test's machines. */
-const blockServers = () =>
-  familyOf(process.pid)
-    .filter(({ command }) => command.includes("blockServer.ts"))
-    .map(({ pid }) => pid)
-
 /** QEMU itself, the only one. */
 const qemu = Effect.map(running, (all) => {
   const found = all.filter(isQemu)
@@ -70,19 +63,6 @@ const nothingIsLeft = Effect.gen(function* () {
   const { dataDirectory } = yield* vm.Place
   assert.deepStrictEqual(yield* running, [])
   assert.deepStrictEqual(fs.readdirSync(path.join(dataDirectory, "vms")), [])
-})
-
-/** A run that something happens to, and what it fails with. */
-const whenHit = Effect.fnUntraced(function* (hit: Effect.Effect<void, never, vm.Place>) {
-  const error = yield* Effect.scoped(
-    Effect.gen(function* () {
-      const started = yield* untilReady("sleep 1000")
-      yield* hit
-      return yield* Effect.flip(Effect.andThen(Stream.runDrain(started.log), started.ended))
-    })
-  )
-  yield* nothingIsLeft
-  return error.message
 })
 
 layer(vm.layer, { timeout: "120 seconds", excludeTestServices: true })((it) => {
@@ -132,6 +112,8 @@ layer(vm.layer, { timeout: "120 seconds", excludeTestServices: true })((it) => {
           }
           assert.strictEqual(fields.get("NoNewPrivs"), "1")
           assert.strictEqual(fields.get("Seccomp"), "2")
+          // Ours, and QEMU's own, which may be several.
+          assert.isAtLeast(Number(fields.get("Seccomp_filters")), 2)
           for (const space of ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"]) {
             const link = (of: string) => fs.readlinkSync(`/proc/${of}/ns/${space}`)
             assert.notStrictEqual(link(`${pid}`), link("self"), space)
@@ -174,59 +156,11 @@ layer(vm.layer, { timeout: "120 seconds", excludeTestServices: true })((it) => {
       )
     )
 
-    it.effect("is told that its disk is full", () =>
-      Effect.scoped(
-        Effect.gen(function* () {
-          const { exit } = yield* run({ script: "cat /dev/zero > $out" })
-
-          assert.deepStrictEqual(exit, { _tag: "OutOfScratch" })
-        })
-      )
-    )
-
     it.effect("is gone with its scope, whatever it does", () =>
       Effect.gen(function* () {
         yield* Effect.scoped(untilReady("trap '' TERM INT HUP; while :; do :; done"))
 
         yield* nothingIsLeft
-      })
-    )
-  })
-
-  describe("a machine that is lost", { timeout: 120_000 }, () => {
-    const signal = (name: NodeJS.Signals) => Effect.map(qemu, ({ pid }) => void process.kill(pid, name))
-
-    it.effect("is known to be when QEMU is killed", () =>
-      Effect.gen(function* () {
-        assert.match(yield* whenHit(signal("SIGKILL")), /QEMU has ended with/)
-      })
-    )
-
-    it.effect("is known to be when nobody serves its disk any more", () =>
-      Effect.gen(function* () {
-        const killed = Effect.sync(() => {
-          const [server] = blockServers()
-          assert.isDefined(server)
-          process.kill(server, "SIGKILL")
-        })
-
-        assert.match(yield* whenHit(killed), /its process has ended/)
-      })
-    )
-
-    it.effect("harms no other", () =>
-      Effect.scoped(
-        Effect.gen(function* () {
-          const { exit } = yield* run({ script: "echo hi > $out" })
-
-          assert.deepStrictEqual(exit, exited(0))
-        })
-      )
-    )
-
-    it.effect("is known to be when it is silent", () =>
-      Effect.gen(function* () {
-        assert.match(yield* whenHit(signal("SIGSTOP")), /nothing was heard of it/)
       })
     )
   })

@@ -48,7 +48,7 @@ describe("the command line of QEMU", () => {
   it.each(all)("gives a machine of %s with a network one card, whose other end it is handed", (_, one) => {
     const words = Qemu.words({ ...one, hasNetwork: true })
 
-    assert.deepStrictEqual(after(words, "-netdev"), ["tap,id=network,fd=7,vhost=off"])
+    assert.deepStrictEqual(after(words, "-netdev"), ["tap,id=network,fd=8,vhost=off"])
     assert.lengthOf(
       after(words, "-device").filter((device) => device.startsWith("virtio-net-pci,netdev=network,")),
       1

@@ -1,18 +1,29 @@
 /**
- * The system calls that the process which serves disks has no use for, as a filter that the kernel runs.
+ * The system calls that a program in a jail has no use for, as a filter that the kernel runs.
  *
- * It reads files and open connections. Whoever talked it into more would find no way to make a connection, a mount or a
- * namespace, to look into another process, or to what of the kernel has had the most holes. What is refused is told as
- * not permitted; `clone3` as not there, whose flags a filter cannot see, so that `clone` is used instead.
+ *     disks     the process that serves disks: it reads files and open connections, and makes none
+ *     machine   QEMU, which connects to its disk and to nothing else: a network of its own does not keep it from sockets
+ *               that belong to no network, such as those to whatever the host itself is a machine of
+ *
+ * Whoever talked either into more would find no way to make a mount or a namespace, to look into another process, or to
+ * what of the kernel has had the most holes. What is refused is told as not permitted; `clone3` as not there, whose
+ * flags a filter cannot see, so that `clone` is used instead.
  *
  * @see Linux `Documentation/userspace-api/seccomp_filter.rst`
  */
 
+export type Program = "disks" | "machine"
+
 /** By name, on x86_64 and on aarch64. */
-const refused: ReadonlyArray<readonly [name: string, x64: number, arm64: number]> = [
+type Calls = ReadonlyArray<readonly [name: string, x64: number, arm64: number]>
+
+const connections: Calls = [
   ["socket", 41, 198],
   ["socketpair", 53, 199],
-  ["connect", 42, 203],
+  ["connect", 42, 203]
+]
+
+const refused: Calls = [
   ["bind", 49, 200],
   ["listen", 50, 201],
   ["accept", 43, 202],
@@ -58,6 +69,10 @@ const refused: ReadonlyArray<readonly [name: string, x64: number, arm64: number]
   ["reboot", 169, 142]
 ]
 
+const socket = { x64: 41, arm64: 198 }
+/** The only kind of socket that belongs to a directory, and so to a jail. */
+const unixDomain = 1
+
 const clone = { x64: 56, arm64: 220 }
 const clone3 = 435
 const architectures = { x64: 0xc000_003e, arm64: 0xc000_00b7 }
@@ -86,17 +101,27 @@ const when = (code: number, value: number, then: number): ReadonlyArray<Step> =>
   [answer, 0, 0, then]
 ]
 
-/** Null where it is not known for the machine. */
-export const filter = (machine: string): Uint8Array | null => {
+/** Of that call, which is refused but for one domain; for any other, goes on. */
+const unixAlone = (number: number): ReadonlyArray<Step> => [
+  [jumpEqual, 0, 4, number],
+  [load, 0, 0, at.argument],
+  ...when(jumpEqual, unixDomain, allow),
+  [answer, 0, 0, notPermitted]
+]
+
+/** Null where it is not known for the machine, as Node names it. */
+export const filter = (machine: string, program: Program): Uint8Array | null => {
   if (machine !== "x64" && machine !== "arm64") return null
+  const all = program === "disks" ? [...connections, ...refused] : refused
   const steps: ReadonlyArray<Step> = [
     [load, 0, 0, at.architecture],
     [jumpEqual, 1, 0, architectures[machine]],
     [answer, 0, 0, kill],
     [load, 0, 0, at.number],
     ...when(jumpAtLeast, x32Bit, kill),
-    ...refused.flatMap(([, x64, arm64]) => when(jumpEqual, machine === "x64" ? x64 : arm64, notPermitted)),
+    ...all.flatMap(([, x64, arm64]) => when(jumpEqual, machine === "x64" ? x64 : arm64, notPermitted)),
     ...when(jumpEqual, clone3, notThere),
+    ...(program === "disks" ? [] : unixAlone(socket[machine])),
     // Any other call is over with here.
     [jumpEqual, 1, 0, clone[machine]],
     [answer, 0, 0, allow],

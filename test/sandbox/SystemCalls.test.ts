@@ -3,14 +3,18 @@ import { Effect } from "effect"
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import * as SystemCalls from "../../../src/sandbox/block/SystemCalls.ts"
-import * as processes from "../../support/processes.ts"
+import * as SystemCalls from "../../src/sandbox/SystemCalls.ts"
+import * as processes from "../support/processes.ts"
 
 const architectures = { x64: 0xc000003e, arm64: 0xc00000b7 }
 
 /** What the kernel would make of a call, by its own account of the few instructions there are. */
-const verdict = (machine: "arm64" | "x64", call: { number: number; architecture?: number; argument?: number }) => {
-  const program = Buffer.from(SystemCalls.filter(machine)!)
+const verdict = (
+  machine: "arm64" | "x64",
+  call: { number: number; architecture?: number; argument?: number },
+  of: SystemCalls.Program = "disks"
+) => {
+  const program = Buffer.from(SystemCalls.filter(machine, of)!)
   const words = new Map([
     [0, call.number],
     [4, call.architecture ?? architectures[machine]],
@@ -55,15 +59,31 @@ describe("SystemCalls", () => {
     assert.strictEqual(verdict(machine, call), expected)
   })
 
+  it.each([
+    ["a socket in a directory", "x64", { number: 41, argument: 1 }, allow],
+    ["a socket in a directory", "arm64", { number: 198, argument: 1 }, allow],
+    ["a socket of a network", "x64", { number: 41, argument: 2 }, notPermitted],
+    ["a socket to the host of the host", "x64", { number: 41, argument: 40 }, notPermitted],
+    ["a socket to the host of the host", "arm64", { number: 198, argument: 40 }, notPermitted],
+    ["a connection", "x64", { number: 42 }, allow],
+    ["what is connected to", "x64", { number: 49 }, notPermitted],
+    ["a look into another process", "arm64", { number: 117 }, notPermitted],
+    ["a thread", "x64", { number: 56, argument: threadFlags }, allow],
+    ["a user namespace", "x64", { number: 56, argument: 0x10000000 | 17 }, notPermitted],
+    ["reads", "arm64", { number: 63, argument: 2 }, allow]
+  ] as const)("answers QEMU %s on %s", (_, machine, call, expected) => {
+    assert.strictEqual(verdict(machine, call, "machine"), expected)
+  })
+
   it("knows no other machine", () => {
-    assert.isNull(SystemCalls.filter("riscv64"))
+    assert.isNull(SystemCalls.filter("riscv64", "machine"))
   })
 
   it.effect("is a filter that the kernel takes, under which Node starts and cannot connect", () =>
     Effect.scoped(
       Effect.gen(function* () {
         const file = path.join(yield* processes.directory, "filter")
-        fs.writeFileSync(file, SystemCalls.filter(process.arch)!)
+        fs.writeFileSync(file, SystemCalls.filter(process.arch, "disks")!)
         const fd = fs.openSync(file, "r")
         const script = `require("net").connect("/nowhere").on("error", (error) => console.log(error.code))`
 
