@@ -85,7 +85,8 @@ export class BuildRepository extends Context.Service<
     /** Makes this the current attempt, and the build `building`. One that still ran is lost; one that has ended stays so. */
     readonly beginAttempt: (build: string, attempt: NewAttempt) => Effect.Effect<Written, StorageError>
     readonly endAttempt: (attempt: AttemptId, end: AttemptEnd) => Effect.Effect<Written, StorageError>
-    readonly finish: (build: string, end: BuildEnd) => Effect.Effect<Written, StorageError>
+    /** `attempt`: the one whose word it is. Where that is none, anybody's counts. */
+    readonly finish: (build: string, end: BuildEnd, attempt?: AttemptId) => Effect.Effect<Written, StorageError>
     /** Which limit of a waiter's ended the last attempt of a build. */
     readonly setLimit: (build: string, seconds: number) => Effect.Effect<void, StorageError>
   }
@@ -177,12 +178,14 @@ export class BuildRepository extends Context.Service<
       )
 
       const finish = Effect.fn("BuildRepository.finish")(
-        function* (build: string, { message, outputs, state, status }: BuildEnd) {
+        function* (build: string, { message, outputs, state, status }: BuildEnd, attempt?: AttemptId) {
           // Nobody is owed it any more, whoever waits for it now and whoever had only been cut off.
           const ended = yield* sql`
             with ended as (
               update build set state = ${state}, status = ${status}, message = ${message}, ended_at = now()
-              where id = ${build} and ended_at is null returning id
+              where id = ${build} and ended_at is null
+                and (${attempt ?? null}::uuid is null or current_attempt = ${attempt ?? null}::uuid)
+              returning id
             ), forgotten as (
               delete from build_order using ended where build_order.build = ended.id
             )

@@ -55,8 +55,8 @@ const newWait = Effect.fnUntraced(function* (account: Account, build: string) {
   yield* (yield* WaitRepository).begin({ id, build, account, derivation, limits, settings })
   return id
 })
-const attempt = Effect.fnUntraced(function* (build: string) {
-  const id = AttemptId.make(yield* uuid)
+const attempt = Effect.fnUntraced(function* (build: string, named?: AttemptId) {
+  const id = named ?? AttemptId.make(yield* uuid)
   const kind = {
     host: HostId.make("local"),
     sandbox: "process" as const,
@@ -165,9 +165,13 @@ layer(Repositories, { excludeTestServices: true })("WaitRepository", (it) => {
       const records = yield* BuildRepository
       const late_ = { outcome: "succeeded" as const, detail: "", usage: noUsage, logBytes: 0 }
       assert.strictEqual(yield* records.endAttempt(id, late_), "superseded")
-      yield* attempt(building)
+      const { id: next } = yield* attempt(building)
       assert.strictEqual(yield* records.endAttempt(id, late_), "superseded")
+      assert.strictEqual((yield* attempt(building, id)).written, "superseded")
+      const success = { state: "succeeded", status: "Built", message: "", outputs: [] } as const
+      assert.strictEqual(yield* records.finish(building, success, id), "superseded")
       assert.deepStrictEqual(yield* outcomes(building), ["lost", null])
+      assert.strictEqual(yield* records.finish(building, success, next), "written")
     })
   )
 

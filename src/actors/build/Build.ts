@@ -86,6 +86,8 @@ export interface Build {
   readonly cancel: (outcome: Outcome) => Effect.Effect<void>
   /** As `cancel`, but for the record, in which it stays open for the server that comes next. */
   readonly handOn: Effect.Effect<void>
+  /** Returns when it has ended and nothing of it is left. */
+  readonly gone: Effect.Effect<void>
 }
 
 /** Puts a word on record. What it follows is put there again, if a database that was killed has lost it. */
@@ -148,7 +150,8 @@ export const spawn = Effect.fnUntraced(function* (
   // The attempt under way. Only the actor's fiber and the one call that it began touch these.
   let scope: Scope.Closeable | null = null
   let lease: Lease | null = null
-  let putAttempt: Effect.Effect<unknown> = Effect.void
+  /** All that is on record of it so far, to be put there again. */
+  let putSoFar: Effect.Effect<unknown> = putBuild
   let finished: Finished | null = null
   let outputs: ReadonlyArray<BuiltOutput> = []
   let attempts = 0
@@ -157,6 +160,11 @@ export const spawn = Effect.fnUntraced(function* (
   let startedAt = 0
   let usage = noUsage
   let progress: Progress = { startedAt: null, heardAt: 0, logBytes: 0 }
+
+  const say = (word: Effect.Effect<Written, StorageError>) => {
+    putSoFar = put(word, putSoFar)
+    return putSoFar
+  }
 
   const leave = Effect.suspend(() => {
     const ending = scope
@@ -186,8 +194,7 @@ export const spawn = Effect.fnUntraced(function* (
     const { backend, versions } = builders.kindOf(order.derivation.system, lent.host)
     const { cores, host, memoryBytes } = lent
     const kind = { host, sandbox: backend, epoch: builders.epoch, versions, cores, memoryBytes }
-    putAttempt = put(records.beginAttempt(order.id, { id: attempt, ...kind }), putBuild)
-    yield* putAttempt
+    yield* say(records.beginAttempt(order.id, { id: attempt, ...kind }))
     const log = yield* Scope.provide(recorded(logs.open(attempt)), into)
     yield* SubscriptionRef.set(heard, { attempt, ended: false })
     const now = yield* Clock.currentTimeMillis
@@ -209,7 +216,7 @@ export const spawn = Effect.fnUntraced(function* (
     const { logBytes } = progress
     progress = { ...progress, startedAt: null }
     yield* journal.append({ _tag: "AttemptEnded", attempt: attemptOf(of), build: order.id, outcome, word })
-    yield* put(records.endAttempt(attemptOf(of), { outcome, detail, usage, logBytes }), putAttempt)
+    yield* say(records.endAttempt(attemptOf(of), { outcome, detail, usage, logBytes }))
     yield* Tracing.attemptEnded(outcome)
   })
 
@@ -220,7 +227,7 @@ export const spawn = Effect.fnUntraced(function* (
     yield* journal.append({ _tag: "BuildEnded", build: order.id, state, attempt })
     // Then what brings the end to the disk brings this there, too.
     yield* journal.written
-    yield* put(records.finish(order.id, conclusion(end)), putBuild)
+    yield* say(records.finish(order.id, conclusion(end), attempt ?? undefined))
     yield* trace.end(outcomeOf(end), attempts)
     yield* SubscriptionRef.update(heard, ({ attempt }) => ({ attempt, ended: true }))
     yield* Deferred.succeed(result, { end, attempts, startedAt, endedAt, usage })
@@ -339,7 +346,8 @@ export const spawn = Effect.fnUntraced(function* (
     result: Effect.raceFirst(Deferred.await(result), ended),
     join: trace.join,
     cancel: (outcome) => Effect.andThen(actor.tell(Message.cases.Cancel.make({ outcome })), isGone),
-    handOn: Effect.andThen(actor.tell(Message.cases.HandOn.make({})), isGone)
+    handOn: Effect.andThen(actor.tell(Message.cases.HandOn.make({})), isGone),
+    gone: isGone
   }
 })
 
