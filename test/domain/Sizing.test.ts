@@ -66,8 +66,8 @@ describe("the size of a build", () => {
 
 describe("the memory of a build", () => {
   it("is what its like held, and some more", () => {
-    assert.isAtLeast(memoryOf(held(1.2 * GiB)), 1.25 * 1.2 * GiB)
-    assert.isAtMost(memoryOf(held(1.2 * GiB)), 2 * GiB)
+    assert.isAtLeast(memoryOf(held(1.15 * GiB)), 1.25 * 1.15 * GiB)
+    assert.isAtMost(memoryOf(held(1.15 * GiB)), 2 * GiB)
   })
 
   it("is no less than a little", () => {

@@ -92,20 +92,28 @@ export const make = Effect.fnUntraced(function* (options: {
     )
     if ((yield* answered) !== null) return false
     if (isFree) return true
-    yield* Effect.acquireRelease(lock.take(1), () => lock.release(1))
+    // Whoever waits for it may leave.
+    yield* Effect.acquireRelease(lock.take(1), () => lock.release(1), { interruptible: true })
     return (yield* answered) === null
   })
 
   const work = Effect.fnUntraced(function* (entry: Entry, { answered, begin, room, words }: Asked<unknown>) {
     // Builds of one identity that differ in room run side by side: neither is the other's answer.
-    if (!(yield* lock(`${words} ${print(room)}`, answered))) return false
+    const locked = yield* Effect.flatMap(Effect.scope, Scope.fork)
+    if (!(yield* Scope.provide(lock(`${words} ${print(room)}`, answered), locked))) return false
     const end = (build: Build) =>
       Effect.suspend(() =>
         isEnding() ? build.handOn : Effect.andThen(build.cancel(entry.left.outcome), options.end(build, entry.left))
       )
     // What has been begun is ended by this and nothing else, so nobody's leaving may come in between.
     const build = yield* Effect.uninterruptible(Effect.tap(begin, (build) => Effect.addFinalizer(() => end(build))))
-    yield* build.result.pipe(Effect.exit, Effect.andThen(Effect.sync(() => remove(entry))), Effect.forkScoped)
+    // One that has come to its end is out of the next one's way, however long those who waited for it stay and listen.
+    yield* Effect.gen(function* () {
+      const { end } = yield* build.result.pipe(Effect.ensuring(Effect.sync(() => remove(entry))))
+      if (end._tag === "Cancelled") return
+      yield* build.gone
+      yield* Scope.close(locked, Exit.void)
+    }).pipe(Effect.exit, Effect.forkScoped)
     return build
   })
 

@@ -1,0 +1,130 @@
+import { assert, layer } from "@effect/vitest"
+import { Effect } from "effect"
+import { BuildFailed, BuilderLost } from "../../../src/actors/builder/BuilderPool.ts"
+import { defaults } from "../../../src/domain/Settings.ts"
+import { BuildRecords } from "../../../src/storage/BuildRecords.ts"
+import * as builders from "../../support/builders.ts"
+import { derive, heard, Storage, succeeding, world } from "../../support/building.ts"
+
+const GiB = 2 ** 30
+
+const starved = Effect.fail(
+  new BuildFailed({
+    failure: { status: "PermanentFailure", outcome: "out-of-memory", message: "out of memory" },
+    usage: {
+      cpuUserMicroseconds: 1,
+      cpuSystemMicroseconds: 1,
+      memoryPeakBytes: GiB,
+      memoryHeldBytes: GiB,
+      runMilliseconds: 1
+    }
+  })
+)
+const crashed = Effect.fail(new BuilderLost({ fault: "sandbox", detail: "its machine ended" }))
+
+const settings = { ...defaults, memoryBytesDefault: GiB }
+const latest = Effect.map(
+  Effect.flatMap(BuildRecords, (records) => records.list({ limit: 1 })),
+  ([build]) => build
+)
+
+layer(Storage)("a build that is given too little", (it) => {
+  it.effect("goes again with more memory, unseen by whoever waits", () =>
+    Effect.gen(function* () {
+      const { pool, submit } = yield* world()
+      const asked = { ...derive(), settings }
+      const waiting = yield* submit(asked)
+      const first = yield* pool.next
+      yield* first.say("one\n")
+      yield* first.end(starved)
+      yield* first.gone
+      const second = yield* pool.next
+      const joining = yield* submit(asked)
+      yield* second.say("one\ntwo\n")
+      yield* second.end(succeeding)
+
+      assert.strictEqual(yield* heard(waiting), "one\ntwo\n")
+      assert.strictEqual(yield* heard(joining), "one\ntwo\n")
+      assert.strictEqual((yield* waiting.answer).status, "Built")
+      assert.strictEqual((yield* joining.answer).status, "Built")
+      assert.deepStrictEqual(
+        (yield* latest)?.attempts.map(({ memoryBytes, outcome }) => [memoryBytes / GiB, outcome]),
+        [
+          [1, "out-of-memory"],
+          [2, "succeeded"]
+        ]
+      )
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("is a lesson for the next of its name", () =>
+    Effect.gen(function* () {
+      const { pool, submit } = yield* world()
+      const waiting = yield* submit({ ...derive(), settings })
+      yield* (yield* pool.next).end(starved)
+      yield* (yield* pool.next).end(succeeding)
+      yield* waiting.answer
+
+      yield* submit({ ...derive(), settings })
+
+      assert.strictEqual((yield* pool.next).assignment.lease.memoryBytes, 2 * GiB)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("fails when it has had all that its client allows, and is told how to have more", () =>
+    Effect.gen(function* () {
+      const { pool, submit } = yield* world()
+      const waiting = yield* submit({ ...derive(), settings: { ...settings, memoryBytesMax: 2 * GiB } })
+      yield* (yield* pool.next).end(starved)
+      yield* (yield* pool.next).end(starved)
+
+      const { message, status } = yield* waiting.answer
+      assert.strictEqual(status, "PermanentFailure")
+      assert.match(message, /^out of memory; .*DROVER_MAX_MEM/)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("has no more than a host has", () =>
+    Effect.gen(function* () {
+      const { pool, submit } = yield* world()
+      const most = builders.host(4).memoryBytes
+      const waiting = yield* submit({ ...derive(), settings: { ...settings, memoryBytesDefault: most / 2 } })
+      yield* (yield* pool.next).end(starved)
+      const last = yield* pool.next
+      yield* last.end(starved)
+
+      assert.strictEqual(last.assignment.lease.memoryBytes, most)
+      assert.match((yield* waiting.answer).message, /no host of this service has more/)
+    }).pipe(Effect.scoped)
+  )
+})
+
+layer(Storage)("a build that ends its sandbox", (it) => {
+  it.effect("is told that it does, after three times, and tried afresh when it is asked for again", () =>
+    Effect.gen(function* () {
+      const { pool, submit } = yield* world()
+      const asked = derive()
+      const waiting = yield* submit(asked)
+      for (let time = 0; time < 3; time++) yield* (yield* pool.next).end(crashed)
+      const { message, status } = yield* waiting.answer
+
+      assert.strictEqual(status, "PermanentFailure")
+      assert.match(message, /sandbox ended 3 times.*its machine ended/)
+      const again = yield* submit(asked)
+      yield* (yield* pool.next).end(succeeding)
+      assert.strictEqual((yield* again.answer).status, "Built")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("is started again as often as its client says", () =>
+    Effect.gen(function* () {
+      const { pool, submit } = yield* world()
+      const waiting = yield* submit({ ...derive(), settings: { ...defaults, buildRestartsMax: 0 } })
+      yield* (yield* pool.next).end(crashed)
+
+      const { message, status } = yield* waiting.answer
+      assert.strictEqual(status, "TransientFailure")
+      assert.match(message, /lost once: its machine ended/)
+    }).pipe(Effect.scoped)
+  )
+})
