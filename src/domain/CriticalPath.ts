@@ -16,92 +16,115 @@ export interface Step<K> {
   readonly seconds: number
 }
 
-interface Node<K> {
-  readonly key: K
-  /** Inputs come before what is built of them. */
-  readonly position: number
-  readonly inputs: ReadonlyArray<Node<K>>
-  readonly dependents: Array<Node<K>>
-  seconds: number
-  rank: number
-}
+/** The end of a list of edges. */
+const none = -1
 
 export class CriticalPath<K> {
-  private readonly nodes = new Map<K, Node<K>>()
+  // A column for each thing that is known of a build: hundreds of thousands of objects would take five times as much.
+  // A build's number is its place in an order in which inputs come before what is built of them.
+  private readonly numbers = new Map<K, number>()
+  private readonly keys: Array<K> = []
+  private readonly seconds: Array<number> = []
+  private readonly ranks: Array<number> = []
+  /** Where a build's inputs begin in `inputs`; they end where those of the next one begin. */
+  private readonly firstInputs: Array<number> = [0]
+  private readonly inputs: Array<number> = []
+  /** A build's dependents, as a list: each edge says which build it leads to, and which edge comes next. */
+  private readonly firstEdges: Array<number> = []
+  private readonly targets: Array<number> = []
+  private readonly nextEdges: Array<number> = []
 
   get size(): number {
-    return this.nodes.size
+    return this.keys.length
   }
 
   /** Zero for what is not known. */
   rank(key: K): number {
-    return this.nodes.get(key)?.rank ?? 0
+    return this.ranks[this.numbers.get(key) ?? none] ?? 0
   }
 
   /** Those that wait for it. */
   dependents(key: K): ReadonlyArray<K> {
-    return this.nodes.get(key)?.dependents.map(({ key }) => key) ?? []
+    const dependents: Array<K> = []
+    for (const dependent of this.dependentsOf(this.numbers.get(key) ?? none)) dependents.push(this.keys[dependent]!)
+    return dependents
   }
 
   /** Adds builds, in any order. Gives the known ones whose rank changed by it; null if they wait for each other. */
   add(steps: ReadonlyArray<Step<K>>): ReadonlyArray<K> | null {
-    const sorted = inputsFirst(steps.filter(({ key }) => !this.nodes.has(key)))
+    const sorted = inputsFirst(steps.filter(({ key }) => !this.numbers.has(key)))
     if (sorted === null) return null
-    const before = this.nodes.size
-    const added = sorted.map(({ inputs, key, seconds }) => {
-      const known = [...new Set(inputs)].flatMap((input) => this.nodes.get(input) ?? [])
-      const position = this.nodes.size
-      const node: Node<K> = { key, position, inputs: known, dependents: [], seconds, rank: seconds }
-      for (const input of known) input.dependents.push(node)
-      this.nodes.set(key, node)
-      return node
-    })
+    const known = this.size
+    for (const step of sorted) this.append(step)
     // From the end: by then each of them has its own rank.
-    const pending = new Latest<Node<K>>()
-    for (const node of added.toReversed()) {
-      node.rank = node.seconds + largest(node)
-      for (const input of node.inputs) if (input.position < before) pending.push(input)
+    const pending = new Latest()
+    for (let build = this.size - 1; build >= known; build--) {
+      this.ranks[build] = this.longest(build)
+      for (const input of this.inputsOf(build)) if (input < known) pending.push(input)
     }
     return this.settle(pending)
   }
 
   /** Its time is another than was thought. Gives the builds whose rank changed by it. */
   estimate(key: K, seconds: number): ReadonlyArray<K> {
-    const node = this.nodes.get(key)
-    if (node === undefined || node.seconds === seconds) return []
-    const pending = new Latest<Node<K>>()
-    const rank = node.rank - node.seconds + seconds
-    node.seconds = seconds
-    return [key, ...this.settle(this.change(node, rank, pending))]
+    const build = this.numbers.get(key)
+    if (build === undefined || this.seconds[build] === seconds) return []
+    this.seconds[build] = seconds
+    const pending = new Latest()
+    pending.push(build)
+    return this.settle(pending)
   }
 
-  /** Gives a build its new rank, and notes whom that concerns. */
-  private change(node: Node<K>, rank: number, pending: Latest<Node<K>>): Latest<Node<K>> {
-    const before = node.rank
-    node.rank = rank
-    for (const input of node.inputs) {
-      const isLargest = rank > before ? input.seconds + rank > input.rank : input.seconds + before >= input.rank
-      if (isLargest) pending.push(input)
+  private append({ inputs, key, seconds }: Step<K>): void {
+    const build = this.keys.push(key) - 1
+    this.numbers.set(key, build)
+    this.seconds.push(seconds)
+    this.ranks.push(0)
+    this.firstEdges.push(none)
+    for (const each of new Set(inputs)) {
+      const input = this.numbers.get(each)
+      if (input === undefined) continue
+      this.inputs.push(input)
+      this.nextEdges.push(this.firstEdges[input]!)
+      this.firstEdges[input] = this.targets.push(build) - 1
     }
-    return pending
+    this.firstInputs.push(this.inputs.length)
   }
 
-  private settle(pending: Latest<Node<K>>): ReadonlyArray<K> {
+  /** From dependents to inputs, no further than ranks change. */
+  private settle(pending: Latest): ReadonlyArray<K> {
     const changed: Array<K> = []
-    for (let node = pending.pop(); node !== undefined; node = pending.pop()) {
-      const rank = node.seconds + largest(node)
-      if (rank === node.rank) continue
-      changed.push(node.key)
-      this.change(node, rank, pending)
+    for (let build = pending.pop(); build !== null; build = pending.pop()) {
+      const before = this.ranks[build]!
+      const after = this.longest(build)
+      if (after === before) continue
+      this.ranks[build] = after
+      changed.push(this.keys[build]!)
+      for (const input of this.inputsOf(build)) {
+        const [rank, seconds] = [this.ranks[input]!, this.seconds[input]!]
+        // Of an input that waits for something longer, neither the old way nor the new one is the longest.
+        if (seconds + Math.max(before, after) >= rank) pending.push(input)
+      }
     }
     return changed
   }
-}
 
-const largest = <K>({ dependents }: Node<K>): number => {
-  let rank = 0
-  for (const dependent of dependents) rank = Math.max(rank, dependent.rank)
-  return rank
+  private longest(build: number): number {
+    let longest = 0
+    for (const dependent of this.dependentsOf(build)) longest = Math.max(longest, this.ranks[dependent]!)
+    return this.seconds[build]! + longest
+  }
+
+  private *inputsOf(build: number): Generator<number> {
+    const end = this.firstInputs[build + 1]!
+    for (let at = this.firstInputs[build]!; at < end; at++) yield this.inputs[at]!
+  }
+
+  private *dependentsOf(build: number): Generator<number> {
+    for (let edge = this.firstEdges[build] ?? none; edge !== none; edge = this.nextEdges[edge]!) {
+      yield this.targets[edge]!
+    }
+  }
 }
 
 /** Null if there is no such order. */
@@ -128,36 +151,36 @@ const inputsFirst = <K>(steps: ReadonlyArray<Step<K>>): ReadonlyArray<Step<K>> |
   return sorted.length === steps.length ? sorted : null
 }
 
-/** A heap that gives the one with the highest position, each once. */
-class Latest<N extends { readonly position: number }> {
-  private readonly heap: Array<N> = []
-  private readonly known = new Set<N>()
+/** A heap that gives the highest number, each once. */
+class Latest {
+  private readonly heap: Array<number> = []
+  private readonly known = new Set<number>()
 
-  push(node: N): void {
-    if (this.known.has(node)) return
-    this.known.add(node)
-    let at = this.heap.push(node) - 1
+  push(value: number): void {
+    if (this.known.has(value)) return
+    this.known.add(value)
+    let at = this.heap.push(value) - 1
     while (at > 0) {
       const above = (at - 1) >> 1
-      if (this.heap[above]!.position >= node.position) break
+      if (this.heap[above]! >= value) break
       this.heap[at] = this.heap[above]!
       at = above
     }
-    this.heap[at] = node
+    this.heap[at] = value
   }
 
-  pop(): N | undefined {
+  pop(): number | null {
     const top = this.heap[0]
     const last = this.heap.pop()
-    if (top === undefined || last === undefined) return undefined
+    if (top === undefined || last === undefined) return null
     this.known.delete(top)
     if (this.heap.length === 0) return top
     let at = 0
     for (;;) {
       let below = 2 * at + 1
       if (below >= this.heap.length) break
-      if (below + 1 < this.heap.length && this.heap[below + 1]!.position > this.heap[below]!.position) below++
-      if (this.heap[below]!.position <= last.position) break
+      if (below + 1 < this.heap.length && this.heap[below + 1]! > this.heap[below]!) below++
+      if (this.heap[below]! <= last) break
       this.heap[at] = this.heap[below]!
       at = below
     }

@@ -20,7 +20,7 @@ describe("a critical path", () => {
     const graph = of(step("d", 1, "b", "c"), step("b", 5, "a"), step("c", 2, "a"), step("a", 10))
 
     assert.deepStrictEqual(ranks(graph, "abcd"), [16, 6, 3, 1])
-    assert.deepStrictEqual(graph.dependents("a"), ["b", "c"])
+    assert.sameMembers([...graph.dependents("a")], ["b", "c"])
   })
 
   it("goes with what is learned of a build, and says whose it was", () => {

@@ -303,20 +303,21 @@ const takeOut = (line: Line, waiting: Waiting): Line => {
 const setAccount = (line: Line, changed: Account): Line => {
   const before = HashMap.get(line.accounts, changed.id)
   const after: Account = { ...changed, share: dominant(line.total, changed.held) / changed.weight }
+  const old = Option.getOrElse(before, () => ({ ...after, lanes: noLanes }))
+  const isMoved = old.share !== after.share || old.served !== after.served
   let { shapes } = line
-  const change = (key: string, change: (tree: Tree.Tree<Contender>) => Tree.Tree<Contender>) => {
-    shapes = HashMap.modify(shapes, key, (shape) => ({ ...shape, contenders: change(shape.contenders) }))
-  }
-  if (Option.isSome(before)) {
-    for (const [key, lane] of HashMap.entries(before.value.lanes)) {
-      change(key, (tree) => Tree.remove(contenders, tree, contender(before.value, lane)))
-    }
-  }
-  for (const [key, lane] of HashMap.entries(after.lanes)) {
-    change(key, (tree) => Tree.insert(contenders, tree, contender(after, lane)))
+  for (const key of new Set([...HashMap.keys(old.lanes), ...HashMap.keys(after.lanes)])) {
+    const [was, is] = [laneOf(old, key), laneOf(after, key)]
+    if (!isMoved && was === is) continue
+    shapes = HashMap.modify(shapes, key, (shape) => {
+      const others = was === null ? shape.contenders : Tree.remove(contenders, shape.contenders, contender(old, was))
+      return { ...shape, contenders: is === null ? others : Tree.insert(contenders, others, contender(after, is)) }
+    })
   }
   return { ...line, shapes, accounts: HashMap.set(line.accounts, after.id, after) }
 }
+
+const noLanes: Account["lanes"] = HashMap.empty()
 
 const contender = ({ id, ordinal, served, share }: Account, lane: Tree.Tree<Waiting>): Contender => ({
   id,
