@@ -40,6 +40,7 @@ import { BuildRecords } from "./storage/BuildRecords.ts"
 import { BuildRepository } from "./storage/BuildRepository.ts"
 import * as Database from "./storage/Database.ts"
 import { DistrustRepository } from "./storage/DistrustRepository.ts"
+import { Doctor } from "./storage/Doctor.ts"
 import { EventRepository } from "./storage/EventRepository.ts"
 import * as Gauges from "./storage/Gauges.ts"
 import { HistoryRepository } from "./storage/HistoryRepository.ts"
@@ -80,9 +81,11 @@ const storage = ({ dataDir }: Config) => {
     ViewRepository.layer,
     WaitRepository.layer
   )
-  const nars = NarStore.layer.pipe(Layer.provide(FileBlobStore.layer(dataDir)))
+  const blobs = FileBlobStore.layer(dataDir)
+  const nars = NarStore.layer.pipe(Layer.provide(blobs))
   const trees = TreeCache.layer({ dataDirectory: dataDir, budgetBytes: treeBudgetBytes })
-  return Layer.mergeAll(trees, LogStore.layer(dataDir), JournalWriter.layer).pipe(
+  return Layer.merge(trees, Doctor.layer.pipe(Layer.provide(blobs))).pipe(
+    Layer.provideMerge(Layer.merge(LogStore.layer(dataDir), JournalWriter.layer)),
     Layer.provideMerge(tables),
     Layer.provideMerge(nars),
     Layer.provideMerge(Database.layer),
