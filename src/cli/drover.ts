@@ -1,7 +1,7 @@
 /**
  * The operator's command line: asks a running server over its socket.
  *
- * Exit status: 0 when done, 1 when the server was not there or refused, 2 for words that are no command.
+ * Exit status: 0 when done, 1 when the server was not there, refused or is not well, 2 for words that are no command.
  */
 import { Effect, Result, Schema } from "effect"
 import * as fs from "node:fs"
@@ -31,6 +31,7 @@ const help = `The operator's commands, against a running server
   hosts resume HOST                 gives it builds again, once a probe has ended well
   distrust [--host H] [--epoch N] [--backend B] [--before TIME] [--json]
                                     results that are to answer nobody any more, and where they are by now
+  doctor [--json]                   examines what is on record, and whether all that it tells of is there
 
 The server is found by its data directory, which is told as it was told the server.
 `
@@ -39,6 +40,13 @@ The server is found by its data directory, which is told as it was told the serv
 class UsageError extends Schema.TaggedError<UsageError>()("UsageError", { detail: Schema.String }) {
   override get message() {
     return this.detail
+  }
+}
+
+/** Asked how it is, and not well: what was found, for people or programs. */
+class Unwell extends Schema.TaggedError<Unwell>()("Unwell", { report: Schema.String }) {
+  override get message() {
+    return this.report
   }
 }
 
@@ -166,6 +174,12 @@ const lendHost = Effect.fnUntraced(function* (verb: "drain" | "resume", host: st
     : `host ${host} gets builds once a probe has ended well\n`
 })
 
+const examine = Effect.fnUntraced(function* (options: Options) {
+  const diagnosis = yield* Client.examine(yield* dataDirOf(options))
+  const report = options.json === true ? `${JSON.stringify(diagnosis, null, 2)}\n` : Show.diagnosis(diagnosis)
+  return diagnosis.findings.length === 0 ? report : yield* new Unwell({ report })
+})
+
 /** What is printed for the words given. */
 export const run = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
   const { positionals, values } = yield* parse(args)
@@ -183,6 +197,7 @@ export const run = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
   if (noun === "hosts" && (verb === "drain" || verb === "resume") && name !== undefined && more.length === 0) {
     return yield* lendHost(verb, name, values)
   }
+  if (noun === "doctor" && verb === undefined) return yield* examine(values)
   if (noun === "distrust" && verb === undefined) return yield* distrust(values)
   return yield* new UsageError({
     detail: `expected a command, found ${JSON.stringify(positionals.join(" "))}; --help lists them`
@@ -194,6 +209,10 @@ const main = async (args: ReadonlyArray<string>) => {
   if (Result.isSuccess(outcome)) {
     process.stdout.write(outcome.success)
     return 0
+  }
+  if (outcome.failure._tag === "Unwell") {
+    process.stdout.write(outcome.failure.report)
+    return 1
   }
   process.stderr.write(`drover: ${outcome.failure.message}\n`)
   return outcome.failure._tag === "UsageError" ? 2 : 1

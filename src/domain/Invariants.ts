@@ -88,6 +88,11 @@ export class Checker {
     return { leases: [...this.#leases.keys()], builds: [...this.#builds.keys()], waiters: [...this.#waiters.keys()] }
   }
 
+  /** Attempts under way. */
+  get running(): ReadonlyArray<AttemptId> {
+    return [...this.#builds.values()].flatMap(({ attempt }) => attempt ?? [])
+  }
+
   /** The events in their order, each once. */
   read({ event, ordinal, run }: Recorded): ReadonlyArray<Violation> {
     const complaints = [...this.#place(run, ordinal, event), ...this.#judge(event)]
@@ -252,7 +257,7 @@ export class Checker {
         const { account, build, identity } = event
         const ended = this.#ended.get(build)
         const isOpen = this.#builds.has(build)
-        this.#builds.set(build, { identity, account, attempt: null, verified: null, isIsolating: true })
+        this.#builds.set(build, { identity, account, attempt: null, verified: null, isIsolating: true, outcome: null })
         this.#ended.delete(build)
         if (isOpen) return [["end", "a build that is not under way", `${build}, begun twice`]]
         // Its end may not have been recorded where it counts when the server was lost; then nobody was told.
@@ -264,8 +269,8 @@ export class Checker {
         const open = this.#builds.get(build)
         if (open === undefined) return this.#unknown("end", `build ${build}`)
         this.#builds.delete(build)
-        const { account, identity, isIsolating } = open
-        this.#ended.set(build, { identity, account, state, isIsolating, run: this.#run, isTold: false })
+        const { account, identity, isIsolating, outcome } = open
+        this.#ended.set(build, { identity, account, state, isIsolating, outcome, run: this.#run, isTold: false })
         const complaints: Array<Complaint> = []
         if (open.attempt !== null) {
           complaints.push(["end", `no attempt of build ${build} running at its end`, open.attempt])
@@ -279,7 +284,7 @@ export class Checker {
         const { account, build, from, identity } = event
         const other = this.#ended.get(from)
         const told = { identity, account, run: this.#run, isTold: false }
-        this.#ended.set(build, { state: "succeeded", isIsolating: true, ...other, ...told })
+        this.#ended.set(build, { state: "succeeded", isIsolating: true, outcome: null, ...other, ...told })
         // It may be older than the record.
         if (other === undefined) return []
         const complaints: Array<Complaint> = []
@@ -289,7 +294,9 @@ export class Checker {
         if (other.account !== account && !other.isIsolating) {
           complaints.push(["identity", "a result of a backend that isolates, or of the same account", from])
         }
-        if (other.state === "cancelled") complaints.push(["identity", "a result", `${from}, which was cancelled`])
+        // Who allows it no longer is answered with what took too long.
+        if (other.state === "cancelled" && other.outcome !== "timed-out" && other.outcome !== "silent")
+          complaints.push(["identity", "a result", `${from}, which was cancelled`])
         return complaints
       }
     }
@@ -323,6 +330,7 @@ export class Checker {
         if (lease !== undefined) lease.attempt = "ended"
         if (build.attempt !== attempt) return [notCurrent(event, build.attempt)]
         build.attempt = null
+        build.outcome = event.outcome
         return event.word === null || event.word === attempt
           ? []
           : [["attempt", `${attempt} ended by a word about itself`, `one about ${event.word}`]]

@@ -9,6 +9,7 @@ import { fingerprint } from "../../ssh/Authentication.ts"
 import { AccountRepository } from "../../storage/AccountRepository.ts"
 import { BuildRecords } from "../../storage/BuildRecords.ts"
 import { DistrustRepository } from "../../storage/DistrustRepository.ts"
+import { Doctor } from "../../storage/Doctor.ts"
 import { LogStore } from "../../storage/LogStore.ts"
 import { ReadLogRepository } from "../../storage/ReadLogRepository.ts"
 import * as OpenSshKey from "../OpenSshKey.ts"
@@ -20,6 +21,7 @@ export type Services =
   | BuildRecords
   | Builds
   | DistrustRepository
+  | Doctor
   | Hosts
   | LogStore
   | ReadLogRepository
@@ -33,6 +35,7 @@ export class Unknown extends Schema.TaggedError<Unknown>()("Unknown", { detail: 
 
 const encode = {
   AddAccount: Schema.encodeEffect(answers.AddAccount),
+  Examine: Schema.encodeEffect(answers.Examine),
   ListAccounts: Schema.encodeEffect(answers.ListAccounts),
   ListBuilds: Schema.encodeEffect(answers.ListBuilds),
   ListHosts: Schema.encodeEffect(answers.ListHosts),
@@ -99,6 +102,8 @@ export const answer = Effect.fn("Answers.answer")(
         const keys = [{ fingerprint: fingerprint(key.publicKey), comment: key.comment }]
         return yield* encode.AddAccount({ id: account.id, name: account.name, keys })
       }
+      case "Examine":
+        return yield* encode.Examine(yield* (yield* Doctor).examine)
       case "ListAccounts":
         return yield* encode.ListAccounts(yield* accounts.list)
       case "ListBuilds":

@@ -65,6 +65,11 @@ export const listAccounts = (dataDir: string) =>
     Effect.flatMap((ok) => Effect.mapError(Schema.decodeUnknownEffect(answers.ListAccounts)(ok), notAnAnswer))
   )
 
+export const examine = (dataDir: string) =>
+  ask(dataDir, { _tag: "Examine" }).pipe(
+    Effect.flatMap((ok) => Effect.mapError(Schema.decodeUnknownEffect(answers.Examine)(ok), notAnAnswer))
+  )
+
 export const listHosts = (dataDir: string) =>
   ask(dataDir, { _tag: "ListHosts" }).pipe(
     Effect.flatMap((ok) => Effect.mapError(Schema.decodeUnknownEffect(answers.ListHosts)(ok), notAnAnswer))

@@ -8,6 +8,7 @@
  */
 import { Schema } from "effect"
 import { AccountName } from "../../domain/Account.ts"
+import { Diagnosis } from "../../domain/Diagnosis.ts"
 import { BuildDetails, BuildRecord } from "../../storage/BuildRecords.ts"
 import { Distrusted, TakenBack } from "../../storage/DistrustRepository.ts"
 import { ReadLog } from "../../storage/ReadLogRepository.ts"
@@ -54,6 +55,7 @@ const AddAccount = Schema.TaggedStruct("AddAccount", {
   /** The line of a public key's file, which only the operator may be able to read. */
   publicKey: Schema.String.check(Schema.isMaxLength(2048))
 })
+const Examine = Schema.TaggedStruct("Examine", {})
 const ListAccounts = Schema.TaggedStruct("ListAccounts", {})
 const ListBuilds = Schema.TaggedStruct("ListBuilds", {
   limit: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: buildsMax }))
@@ -71,6 +73,7 @@ export const Request = Schema.Union([
   ListHosts,
   ResumeHost,
   AddAccount,
+  Examine,
   ListAccounts,
   ListBuilds,
   ShowBuild,
@@ -82,6 +85,7 @@ export type Request = typeof Request.Type
 export const answers = {
   AddAccount: ListedAccount,
   DrainHost: Schema.Null,
+  Examine: Diagnosis,
   ListAccounts: Schema.Array(ListedAccount),
   ListHosts: Schema.Array(ListedHost),
   ResumeHost: Schema.Null,

@@ -1,8 +1,16 @@
-/** One build, and what was taken back, for people: what is to be known first stands first. */
+/** One build, what was taken back, and how the service is, for people: what is to be known first stands first. */
+import type { Diagnosis } from "../../domain/Diagnosis.ts"
 import * as Size from "../../domain/Size.ts"
 import type { TakenBack } from "../../storage/DistrustRepository.ts"
 import type { ShownBuild } from "./Request.ts"
 import { printable, table } from "./Table.ts"
+
+export const diagnosis = ({ examined, findings, notes }: Diagnosis): string => {
+  const { attempts, builds, events, nars } = examined
+  const looked = `${events} events, ${builds} builds, ${attempts} attempts, ${nars} NARs`
+  const verdict = findings.length === 0 ? `ok: ${looked}` : `not well: ${findings.length} findings in ${looked}`
+  return [verdict, ...findings, ...notes.map((note) => `note: ${note}`)].map((line) => `${printable(line)}\n`).join("")
+}
 
 /** To the second. */
 const time = (iso: string | null) => iso?.replace("T", " ").replace(/\..*$/, "") ?? "-"
