@@ -4,7 +4,7 @@
  */
 import { Schema } from "effect"
 import { AccountId } from "./Account.ts"
-import { AttemptId } from "./Attempt.ts"
+import { AttemptId, Outcome } from "./Attempt.ts"
 import { BuildId } from "./BuildId.ts"
 import { HostId } from "./Host.ts"
 import { LeaseId } from "./Lease.ts"
@@ -39,7 +39,9 @@ export const Open = Schema.Struct({
   account: AccountId,
   attempt: Schema.NullOr(AttemptId),
   verified: Schema.NullOr(AttemptId),
-  isIsolating: Schema.Boolean
+  isIsolating: Schema.Boolean,
+  /** Of its last attempt that has ended. */
+  outcome: Schema.NullOr(Outcome)
 })
 export type Open = typeof Open.Type
 
@@ -48,6 +50,7 @@ export const Ended = Schema.Struct({
   account: AccountId,
   state: Schema.Literals(["succeeded", "failed", "cancelled"]),
   isIsolating: Schema.Boolean,
+  outcome: Schema.NullOr(Outcome),
   /** The server under which it ended. */
   run: Schema.Int,
   /** Somebody was answered after it. */
