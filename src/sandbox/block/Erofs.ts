@@ -53,9 +53,21 @@ const magic = 0xe0f5e1e2
 const rootBlock = 1
 const rootSlot = (rootBlock * blockBytes) / slotBytes
 
+/** Words that are written in some hundred microseconds. */
+const stepWords = 256 * 1024
+
 const refused = (detail: string) => new SandboxError({ operation: "composing the store's image", detail })
 
 export const compose = <M extends Member>(members: ReadonlyArray<M>): Image<M> | SandboxError => {
+  const composing = steps(members)
+  for (;;) {
+    const { done, value } = composing.next()
+    if (done === true) return value
+  }
+}
+
+/** The same, in steps of about a millisecond, for who has others waiting. */
+export function* steps<M extends Member>(members: ReadonlyArray<M>): Generator<undefined, Image<M> | SandboxError> {
   // Store paths are ASCII, whose order is that of their bytes.
   const sorted = [...members].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0))
   const twice = sorted.find(({ path }, index) => path === sorted[index + 1]?.path)
@@ -77,10 +89,16 @@ export const compose = <M extends Member>(members: ReadonlyArray<M>): Image<M> |
   const slots = new Map<M, number>()
   let at = firstMember
   let fileBlock = metadataBlocks
+  let sinceStep = 0
   for (const member of sorted) {
     const { image } = member
+    sinceStep += image.metadata.length
+    if (sinceStep > stepWords) {
+      sinceStep = 0
+      yield
+    }
     slots.set(member, (at * blockBytes) / slotBytes)
-    put(words, image, at, fileBlock)
+    yield* put(words, image, at, fileBlock)
     if (image.fileBlocks > 0) parts.push({ firstBlock: fileBlock, member })
     at += blocksOf(image.metadata.byteLength)
     fileBlock += image.fileBlocks
@@ -92,19 +110,26 @@ export const compose = <M extends Member>(members: ReadonlyArray<M>): Image<M> |
 }
 
 /** Copies what a NAR contributes to a place of its own, and makes its addresses those of the image. */
-const put = (words: Uint32Array, image: NarImage, block: number, fileBlock: number): void => {
+function* put(words: Uint32Array, image: NarImage, block: number, fileBlock: number): Generator<undefined> {
   const from = (block * blockBytes) / 4
   const target = words.subarray(from, from + image.metadata.length)
-  target.set(image.metadata)
-  add(target, image.slotWords, (block * blockBytes) / slotBytes)
-  add(target, image.metadataWords, block)
-  add(target, image.fileWords, fileBlock)
-  add(target, image.parentWords, rootSlot)
+  for (let at = 0; at < target.length; at += stepWords) {
+    target.set(image.metadata.subarray(at, at + stepWords), at)
+    if (target.length > stepWords) yield
+  }
+  yield* add(target, image.slotWords, (block * blockBytes) / slotBytes)
+  yield* add(target, image.metadataWords, block)
+  yield* add(target, image.fileWords, fileBlock)
+  yield* add(target, image.parentWords, rootSlot)
 }
 
-const add = (words: Uint32Array, at: Uint32Array, value: number): void => {
-  // Plain loops: this is all that is left to do for a closure whose NARs are known.
-  for (let index = 0; index < at.length; index++) words[at[index]!]! += value
+function* add(words: Uint32Array, at: Uint32Array, value: number): Generator<undefined> {
+  for (let from = 0; from < at.length; from += stepWords) {
+    const end = Math.min(at.length, from + stepWords)
+    // Plain loops: this is all that is left to do for a closure whose NARs are known.
+    for (let index = from; index < end; index++) words[at[index]!]! += value
+    if (at.length > stepWords) yield
+  }
 }
 
 /** The store directory. A null stands for itself, which is its own parent. */

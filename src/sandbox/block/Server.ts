@@ -5,25 +5,19 @@
  * Between one NAR and the next everybody else is let in, so a large closure does not stop other machines' reads.
  */
 import type { Socket } from "node:net"
-import * as zlib from "node:zlib"
-import { parseJson } from "../../protocol/nar/Listing.ts"
 import type { Sha256 } from "../../protocol/nix/Hash.ts"
-import { WireError } from "../../protocol/wire/Codec.ts"
 import type { StoredNar } from "../ClosureSource.ts"
 import { SandboxError } from "../SandboxError.ts"
 import { attach } from "./Attachment.ts"
 import type { Answer, Closure, Request } from "./Control.ts"
-import { Disk } from "./Disk.ts"
+import { Disk, type DiskMember } from "./Disk.ts"
 import * as Erofs from "./Erofs.ts"
 import { NarFiles } from "./NarFiles.ts"
-import * as NarImage from "./NarImage.ts"
+import { Learner } from "./Learner.ts"
 import { type Known, NarImages } from "./NarImages.ts"
 
 /** What is remembered of NARs that no disk shows: some million files. */
 const rememberedBytesMax = 256 * 1024 * 1024
-
-/** The text of one listing: a NAR's files are bounded, and so is this. */
-const listingBytesMax = 512 * 1024 * 1024
 
 interface Composing {
   readonly closure: Closure
@@ -32,6 +26,7 @@ interface Composing {
 
 export class Server {
   readonly #say: (answer: Answer) => void
+  readonly #learner = new Learner()
   readonly #images = new NarImages(rememberedBytesMax)
   readonly #files = new NarFiles()
   readonly #composing = new Map<number, Composing>()
@@ -75,11 +70,15 @@ export class Server {
     if (composing === undefined) return
     const nar = nars[index]
     if (nar === undefined) return this.#finish(disk)
-    const known = learn(nar)
-    if (known instanceof SandboxError) return this.#refuse(disk, known)
-    this.#images.add(nar.narHash, known)
-    composing.known.set(nar.narHash, known)
-    setImmediate(() => this.#add(disk, nars, index + 1))
+    this.#learner.learn(nar.listing, (image) => {
+      if (typeof image === "string") {
+        return this.#refuse(disk, refused(`the listing of NAR ${nar.narHash}: ${image}`))
+      }
+      const known = { image, contents: ownContents(nar) }
+      this.#images.add(nar.narHash, known)
+      composing.known.set(nar.narHash, known)
+      setImmediate(() => this.#add(disk, nars, index + 1))
+    })
   }
 
   #finish(disk: number): void {
@@ -92,7 +91,17 @@ export class Server {
     if (members.length < composing.closure.length) {
       return this.#refuse(disk, refused("expected every NAR of the closure, found some missing"))
     }
-    const image = Erofs.compose(members)
+    this.#step(disk, Erofs.steps(members))
+  }
+
+  #step(disk: number, steps: ReturnType<typeof Erofs.steps<DiskMember>>): void {
+    // Forgotten meanwhile.
+    if (!this.#composing.has(disk)) return
+    const { done, value: image } = steps.next()
+    if (done !== true) {
+      setImmediate(() => this.#step(disk, steps))
+      return
+    }
     if (image instanceof SandboxError) return this.#refuse(disk, image)
     this.#composing.delete(disk)
     this.#disks.set(disk, { disk: new Disk(image, this.#files), client: null })
@@ -133,15 +142,6 @@ export class Server {
 
 const refused = (detail: string) => new SandboxError({ operation: "serving a closure", detail })
 
-const learn = ({ contents, listing, narHash }: StoredNar): Known | SandboxError => {
-  try {
-    const text = zlib.inflateRawSync(listing, { maxOutputLength: listingBytesMax }).toString()
-    const parsed = parseJson(text)
-    if (parsed instanceof WireError) return refused(`the listing of NAR ${narHash}: ${parsed.message}`)
-    // A copy: what came in one message would else be kept whole for each of its parts.
-    const own = contents._tag === "Bytes" ? { _tag: contents._tag, bytes: new Uint8Array(contents.bytes) } : contents
-    return { image: NarImage.compose(parsed), contents: own }
-  } catch (error) {
-    return refused(`the listing of NAR ${narHash}: ${error instanceof Error ? error.message : String(error)}`)
-  }
-}
+/** A copy: what came in one message would else be kept whole for each of its parts. */
+const ownContents = ({ contents }: StoredNar): StoredNar["contents"] =>
+  contents._tag === "Bytes" ? { _tag: contents._tag, bytes: new Uint8Array(contents.bytes) } : contents
