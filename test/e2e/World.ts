@@ -80,8 +80,19 @@ export class World {
 
   async close() {
     for (const client of this.#clients) await client.close()
-    await this.#drover?.stop()
-    rmSync(this.directory, { recursive: true, force: true, maxRetries: 3 })
+    try {
+      await this.#examine()
+    } finally {
+      await this.#drover?.stop()
+      rmSync(this.directory, { recursive: true, force: true, maxRetries: 3 })
+    }
+  }
+
+  /** A server that still runs is asked whether all that it has on record is as it must be. */
+  async #examine() {
+    const ended = await this.#drover?.command("doctor")
+    if (ended === undefined || ended.status === 0 || /expected a server running/.test(ended.err)) return
+    throw new Error(`expected all to be well in the end, found status ${ended.status}:\n${ended.out}${ended.err}`)
   }
 }
 
