@@ -217,6 +217,11 @@ describe("BlockServer", { timeout: 10_000 }, () => {
 
         assert.lengthOf(Object.keys(erofs.read(image).entries), trees.length)
         assert.lengthOf(yield* disk.readLog, trees.length)
+        // It starts a thread for one with as many files as this, which no filter keeps it from.
+        const names = Array.from({ length: 6000 }, (_, index) => `${(index * 2654435761) % 2 ** 32}`)
+        const many = directory(Object.fromEntries(names.map((name) => [name, file("")])))
+        const large = serve(store.closure([many]), path.join(data, "large.sock"))
+        assert.isAbove((yield* Effect.provide(large, context)).sizeBytes, 6000 * 32)
         const id = `${subUids.first + subUids.count - 1}`
         assert.deepStrictEqual(status("Uid").split("\t"), [id, id, id, id])
         assert.deepStrictEqual(status("Gid").split("\t"), [id, id, id, id])
