@@ -1,7 +1,7 @@
 /**
  * What `npm start`, `npm test` and the other scripts run: brings what is missing, then starts what was asked for.
  *
- *   node bootstrap.mjs start|test|mishaps|simulate|kills|check|bench|drover [--no-install] [ARGUMENT]…
+ *   node bootstrap.mjs start|test|mishaps|programs|simulate|kills|check|bench|drover [--no-install] [ARGUMENT]…
  *
  * Plain JavaScript without dependencies, since it runs before any are there and on whichever Node the system has,
  * 18 or newer. What it sets up, it sets up once: each step knows by looking whether it is done. It asks nothing, and
@@ -13,7 +13,7 @@ import { node24, root } from "./bootstrap/place.mjs"
 import { refuse, Refusal } from "./bootstrap/say.mjs"
 import { runInPlace, serve } from "./bootstrap/child.mjs"
 import { setUp } from "./bootstrap/steps.mjs"
-import { bench, check, kills, mishaps, simulate, test } from "./bootstrap/verify.mjs"
+import { bench, check, kills, mishaps, programs, simulate, test } from "./bootstrap/verify.mjs"
 
 /** Said here or in the environment; who says it in a file has the machines set up all the same. */
 const wantsMachines = (args) => {
@@ -59,6 +59,11 @@ const commands = {
   async kills(args, install) {
     await setUp("test", install)
     return kills(args)
+  },
+
+  async programs(args, install) {
+    await setUp("programs", install)
+    return programs(args)
   },
 
   async bench(args, install) {

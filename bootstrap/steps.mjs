@@ -7,6 +7,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import path from "node:path"
 import { busybox } from "./busybox.mjs"
+import { compilers } from "./compilers.mjs"
 import { executor } from "./executor.mjs"
 import { guests } from "./guest/steps.mjs"
 import { npmPackages } from "./packages.mjs"
@@ -32,6 +33,10 @@ const needs = {
   test: {
     programs: [...running.programs, ...machines.programs, ...nixClient, "routes"],
     steps: [npmPackages({ dev: true }), ...running.steps, ...machines.steps]
+  },
+  programs: {
+    programs: [...running.programs, ...machines.programs, ...nixClient],
+    steps: [npmPackages({ dev: true }), ...running.steps, ...machines.steps, compilers]
   },
   bench: {
     programs: [...running.programs, ...machines.programs, ...nixClient],

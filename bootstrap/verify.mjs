@@ -72,6 +72,8 @@ const vitest = async (args) => {
 
 export const mishaps = (args) => runInPlace([node24, path.join(root, "test/mishaps/main.ts"), ...args], { cwd: root })
 
+export const programs = (args) => runInPlace([node24, path.join(root, "test/programs/main.ts"), ...args], { cwd: root })
+
 export const simulate = (args) =>
   runInPlace([node24, path.join(root, "test/simulation/main.ts"), ...args], { cwd: root })
 

@@ -16,20 +16,25 @@ const stateOf = (debian) => path.join(build, "apt", debian)
 
 /** What makes apt one for that architecture; nothing, for the machine's own. */
 const optionsFor = (arch) => {
-  if (isOwn(arch)) return []
   const { debian } = architectures[arch]
+  return isOwn(arch) ? [] : apart(debian, stateOf(debian))
+}
+
+/** What makes apt one for what Debian calls that architecture, with all that it keeps in a directory of its own. */
+export const apart = (debian, state, more = {}) => {
   const settings = {
     "APT::Architecture": debian,
     "APT::Architectures": debian,
-    "Dir::State": path.join(stateOf(debian), "state"),
-    "Dir::State::status": path.join(stateOf(debian), "status"),
-    "Dir::Cache": path.join(stateOf(debian), "cache"),
+    "Dir::State": path.join(state, "state"),
+    "Dir::State::status": path.join(state, "status"),
+    "Dir::Cache": path.join(state, "cache"),
     "Acquire::Languages": "none",
     // As the user that we are, who owns all of this.
     "APT::Sandbox::User": "root",
     // The machine's own notices of a change to its lists are not for this one.
     "APT::Update::Post-Invoke-Success": "",
-    "APT::Update::Post-Invoke": ""
+    "APT::Update::Post-Invoke": "",
+    ...more
   }
   return Object.entries(settings).flatMap(([name, value]) => ["-o", `${name}=${value}`])
 }
@@ -37,11 +42,15 @@ const optionsFor = (arch) => {
 /** apt's lists for an architecture; the machine's own are brought up to date with everything else. */
 export const refresh = async (arch) => {
   if (isOwn(arch)) return
-  const state = stateOf(architectures[arch].debian)
+  prepare(stateOf(architectures[arch].debian))
+  await run(["apt-get", "-q", ...optionsFor(arch), "update"], { env: toolEnvironment(), log: "apt" })
+}
+
+/** What apt wants to find in its directory. */
+export const prepare = (state) => {
   for (const dir of ["state/lists/partial", "cache/archives/partial"])
     mkdirSync(path.join(state, dir), { recursive: true })
   writeFileSync(path.join(state, "status"), "")
-  await run(["apt-get", "-q", ...optionsFor(arch), "update"], { env: toolEnvironment(), log: "apt" })
 }
 
 /** The kernel package that the one that always names the newest depends on. */
