@@ -1,6 +1,6 @@
 /** Nothing is built twice: by accounts that do not trust each other, at once or later, in every way in which it may end. */
 import { assert, layer } from "@effect/vitest"
-import { Effect, Exit, Fiber, Option, Scope } from "effect"
+import { Effect, Fiber, Option } from "effect"
 import { TestClock } from "effect/testing"
 import { BuildFailed, BuilderLost, type Kind } from "../../../src/actors/builder/BuilderPool.ts"
 import { defaults } from "../../../src/domain/Settings.ts"
@@ -349,20 +349,17 @@ layer(Storage)("a build", (it) => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("under way whose end is known is joined no more, though its sandbox is still there", () =>
+  it.effect("under way whose end is known is joined no more, though somebody still waits with it", () =>
     Effect.gen(function* () {
       const { pool, submit } = yield* world(kvm)
       const asked = derive()
-      const scope = yield* Scope.make()
-      const first = yield* Scope.provide(submit(asked), scope)
+      const first = yield* submit(asked)
       yield* (yield* pool.next).end(failing)
       yield* first.answer
 
+      // The first still listens, and is in nobody's way.
       const settings = { ...defaults, reuseBuildFailures: false }
-      const second = yield* Effect.forkChild(
-        Effect.scoped(Effect.flatMap(submit({ ...asked, settings }), ({ answer }) => answer))
-      )
-      yield* Scope.close(scope, Exit.void)
+      const second = yield* Effect.forkChild(answerTo(submit({ ...asked, settings })))
       yield* (yield* pool.next).end(failing)
       yield* Fiber.join(second)
       assert.strictEqual(yield* pool.count, 2)
