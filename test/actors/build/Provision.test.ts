@@ -1,5 +1,5 @@
 import { assert, layer } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Fiber } from "effect"
 import { BuildFailed, BuilderLost } from "../../../src/actors/builder/BuilderPool.ts"
 import { defaults } from "../../../src/domain/Settings.ts"
 import { BuildRecords } from "../../../src/storage/BuildRecords.ts"
@@ -23,6 +23,8 @@ const starved = Effect.fail(
 const crashed = Effect.fail(new BuilderLost({ fault: "sandbox", detail: "its machine ended" }))
 
 const settings = { ...defaults, memoryBytesDefault: GiB }
+/** Without the service's lines, such as those on its place in the queue. */
+const logIn = (heard: string) => heard.replaceAll(/<[^>]*>/g, "")
 const latest = Effect.map(
   Effect.flatMap(BuildRecords, (records) => records.list({ limit: 1 })),
   ([build]) => build
@@ -54,6 +56,29 @@ layer(Storage)("a build that is given too little", (it) => {
           [2, "succeeded"]
         ]
       )
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("is heard from its next attempt on by who comes between the two", () =>
+    Effect.gen(function* () {
+      const { pool, submit } = yield* world()
+      const whole = { ...settings, coresMin: 4 }
+      const asked = { ...derive(), settings: whole }
+      yield* submit(asked)
+      const first = yield* pool.next
+      yield* first.say("one\n")
+      // Waits for the same cores, and has waited for longer.
+      yield* submit({ ...derive(), settings: whole })
+      yield* first.end(starved)
+      const other = yield* pool.next
+      const joining = yield* submit(asked)
+      const listening = yield* Effect.forkChild(heard(joining))
+      yield* other.end(succeeding)
+      const second = yield* pool.next
+      yield* second.say("another\n")
+      yield* second.end(succeeding)
+
+      assert.strictEqual(logIn(yield* Fiber.join(listening)), "another\n")
     }).pipe(Effect.scoped)
   )
 

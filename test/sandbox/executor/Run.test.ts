@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
+import { TestClock } from "effect/testing"
 import { noUsage } from "../../../src/domain/Attempt.ts"
 import * as Source from "../../../src/protocol/wire/Source.ts"
 import * as Frame from "../../../src/sandbox/executor/Frame.ts"
@@ -61,6 +62,17 @@ describe("a run of an executor", () => {
       assert.strictEqual(Buffer.concat([...chunks]).toString(), "one two")
       assert.deepStrictEqual((yield* running.ended).outputs, ["out"])
       assert.strictEqual(yield* text(yield* running.output("out")), "nar")
+    })
+  )
+
+  it.effect("tells how long the builder ran, and not how long it took to get there", () =>
+    Effect.gen(function* () {
+      const greeting = Effect.as(TestClock.adjust("5 seconds"), [])
+      const running = yield* against([ready, log("one"), exited], { greeting })
+      yield* TestClock.adjust("3 seconds")
+      yield* Stream.runDrain(running.log)
+
+      assert.strictEqual((yield* running.ended).usage.runMilliseconds, 3000)
     })
   )
 

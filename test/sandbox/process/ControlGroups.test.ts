@@ -34,6 +34,8 @@ describe("a control group", () => {
       say("unified", "cpu.stat", "usage_usec 30\nuser_usec 20\nsystem_usec 10\n")
       say("unified", "memory.events", "oom 3\noom_kill 2\noom_group_kill 1\n")
       say("unified", "memory.peak", "9000\n")
+      say("unified", "memory.stat", "anon 3\nshmem 4\n")
+      yield* looked
       say(
         "unified",
         "memory.stat",
