@@ -7,6 +7,7 @@
 import { NodeRuntime } from "@effect/platform-node"
 import { Cause, Duration, Effect, Exit, Layer, Logger, Option, References, Result } from "effect"
 import { SecureRandom } from "effect/crypto"
+import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Hosts from "./actors/builder/Hosts.ts"
 import * as LocalBuilders from "./actors/builder/LocalBuilders.ts"
@@ -15,6 +16,9 @@ import { DisconnectGrace } from "./actors/build/Keeping.ts"
 import * as Recovery from "./actors/build/Recovery.ts"
 import { Ending } from "./actors/Ending.ts"
 import * as SchedulerGauges from "./actors/scheduler/Gauges.ts"
+import * as PacedChannel from "./actors/quota/PacedChannel.ts"
+import * as QuotaBuilds from "./actors/quota/QuotaBuilds.ts"
+import { Quotas } from "./actors/quota/Quotas.ts"
 import { Scheduler } from "./actors/scheduler/Scheduler.ts"
 import * as ServeSession from "./actors/session/ServeSession.ts"
 import * as WorkerSession from "./actors/session/WorkerSession.ts"
@@ -23,6 +27,7 @@ import * as OperatorSocket from "./cli/operator/OperatorSocket.ts"
 import { readyLine, welcome } from "./cli/Welcome.ts"
 import { type Config, read, surroundings } from "./config.ts"
 import { AccountName } from "./domain/Account.ts"
+import { Isolation } from "./domain/Isolation.ts"
 import { Health } from "./http/Health.ts"
 import { BlockServer } from "./sandbox/block/BlockServer.ts"
 import { ClosureSource } from "./sandbox/ClosureSource.ts"
@@ -50,6 +55,7 @@ import { LogStore } from "./storage/LogStore.ts"
 import { NarStore } from "./storage/NarStore.ts"
 import { Postgres } from "./storage/Postgres.ts"
 import { ReadLogRepository } from "./storage/ReadLogRepository.ts"
+import { QuotaRepository } from "./storage/QuotaRepository.ts"
 import { RealisationRepository } from "./storage/RealisationRepository.ts"
 import { ReuseRepository } from "./storage/ReuseRepository.ts"
 import { StorageError } from "./storage/StorageError.ts"
@@ -71,6 +77,7 @@ const storage = ({ dataDir }: Config) => {
     AccountRepository.layer,
     BuildRecords.layer,
     BuildRepository.layer,
+    QuotaRepository.layer,
     DistrustRepository.layer,
     EventRepository.layer,
     HistoryRepository.layer,
@@ -155,13 +162,25 @@ const sandbox = (config: Config) => {
       )
 }
 
+/** Of the file system's room: with a whole one of it, one account could leave none to the others. */
+const storedPart = 1 / 4
+
+const quotas = ({ dataDir }: Config) =>
+  Layer.unwrap(
+    Effect.sync(() => {
+      const { blocks, bsize } = fs.statfsSync(dataDir)
+      return Quotas.layer({ storedBytes: Math.floor(blocks * bsize * storedPart) })
+    })
+  )
+
 /** The actors, from the host's room upward. */
 const actors = ({ cores, disconnectGraceSeconds, memoryBytes }: Config) =>
   Layer.unwrap(
     Effect.map(Sandbox, (sandbox) => {
       const host = LocalBuilders.localHost(sandbox, { cores, memoryBytes, features })
       const hosts = Layer.unwrap(Effect.map(LocalBuilders.make(host), (builders) => Hosts.layer([builders])))
-      return Builds.layer.pipe(
+      return QuotaBuilds.layer.pipe(
+        Layer.provide(Builds.layer),
         Layer.provide(Layer.succeed(DisconnectGrace, Duration.seconds(disconnectGraceSeconds))),
         Layer.provideMerge(hosts),
         Layer.provideMerge(Scheduler.layer([host]))
@@ -171,13 +190,28 @@ const actors = ({ cores, disconnectGraceSeconds, memoryBytes }: Config) =>
 
 const authentication = Layer.effect(
   Authentication,
-  Effect.map(AccountRepository, ({ findByKey }) => ({
-    findByKey: (key) => Effect.orDie(Effect.map(findByKey(key), Option.getOrNull))
-  }))
+  Effect.gen(function* () {
+    const { findByKey } = yield* AccountRepository
+    const { take } = yield* Quotas
+    return {
+      findByKey: (key) => Effect.orDie(Effect.map(findByKey(key), Option.getOrNull)),
+      admit: (account) =>
+        take(account, "connections").pipe(
+          Effect.as(null),
+          Effect.catchTag("QuotaReached", ({ message }) => Effect.succeed(message)),
+          Effect.orDie
+        )
+    }
+  })
 )
 
-const handler: Handler<WorkerSession.Services> = (command, channel) =>
-  command.protocol === "worker" ? WorkerSession.run(channel) : ServeSession.run(channel, { writable: command.writable })
+const handler: Handler<WorkerSession.Services> = Effect.fnUntraced(function* (command, unpaced) {
+  const { paces } = yield* Quotas
+  const channel = PacedChannel.make(unpaced, yield* Effect.orDie(paces(unpaced.account.id)))
+  return yield* command.protocol === "worker"
+    ? WorkerSession.run(channel)
+    : ServeSession.run(channel, { writable: command.writable })
+})
 
 /** The first account, before anybody can come as it. */
 const prepare = Effect.fnUntraced(function* ({ client }: Identity.Identity) {
@@ -230,12 +264,14 @@ const server = (config: Config) =>
     const house = doors.pipe(
       Layer.provideMerge(Recovery.layer),
       Layer.provideMerge(actors(config)),
+      Layer.provideMerge(quotas(config)),
       Layer.provideMerge(Recovery.record),
       Layer.provideMerge(Layer.effectDiscard(prepare(identity))),
       Layer.provideMerge(Layer.merge(sandbox(config), outputs)),
       Layer.provideMerge(storage(config)),
       Layer.provideMerge(SecureRandom.layerWebCrypto),
-      Layer.provideMerge(Layer.succeed(Ending, () => isEnding))
+      Layer.provideMerge(Layer.succeed(Ending, () => isEnding)),
+      Layer.provideMerge(Layer.succeed(Isolation, config.isolating))
     )
     return yield* Effect.provide(serve(config, identity, end), house)
   })

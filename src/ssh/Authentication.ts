@@ -2,11 +2,12 @@
  * Who is at the other end: an Ed25519 key finds its account, and the user name does not matter.
  *
  * Only `ssh-ed25519` keys are looked at. Whether a key belongs to an account is asked of whoever keeps the
- * accounts; whether the client holds its private half is checked here, over what SSH makes it sign.
+ * accounts; whether the client holds its private half is checked here, over what SSH makes it sign. Nor is it decided
+ * here how many connections an account may have.
  *
  * @see RFC 4252 § 7, RFC 8709
  */
-import { Context, type Effect } from "effect"
+import { Context, type Effect, type Scope } from "effect"
 import * as crypto from "node:crypto"
 import type { Account } from "../domain/Account.ts"
 
@@ -15,6 +16,8 @@ export class Authentication extends Context.Service<
   {
     /** `publicKey` is in SSH's own form: the algorithm's name and the key, each with its length. */
     readonly findByKey: (publicKey: Uint8Array) => Effect.Effect<Account | null>
+    /** Lets one more connection of the account in, until the scope closes; or says why not. */
+    readonly admit: (account: Account) => Effect.Effect<string | null, never, Scope.Scope>
   }
 >()("drover/ssh/Authentication") {}
 

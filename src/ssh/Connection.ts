@@ -8,7 +8,7 @@
  * held is given back before the connection is forgotten. A session's defect ends that session alone. How
  * bytes become events is `SshServer`'s business; nothing here knows ssh2.
  */
-import { Cause, Deferred, type Duration, Effect, Exit, FiberSet, Queue, Result, type Scope } from "effect"
+import { Cause, Deferred, type Duration, Effect, Exit, FiberSet, Option, Queue, Result, type Scope } from "effect"
 import * as crypto from "node:crypto"
 import type { Channel } from "../actors/session/Channel.ts"
 import type { Account } from "../domain/Account.ts"
@@ -26,7 +26,7 @@ export type End =
   | "silent"
   /** The peer has broken the rules of SSH. */
   | "broken"
-  /** The peer had no key that is known, after as many attempts as there are. */
+  /** The peer had no key that is known, after as many attempts as there are; or its account has no connection left. */
   | "refused"
   /** The peer did not authenticate in time, or others wanted its place. */
   | "expired"
@@ -117,8 +117,10 @@ export const make = Effect.fnUntraced(function* (wire: Wire, limits: ConnectionL
       }
       if (event.proof !== null) account = found
       event.accept()
-      if (event.proof !== null)
-        return yield* Effect.logInfo("connected", { account: found.name, key: fingerprintOf(event) })
+      if (event.proof !== null) {
+        yield* Effect.logInfo("connected", { account: found.name, key: fingerprintOf(event) })
+        return found
+      }
     }
     end("refused")
     return yield* Effect.never
@@ -134,8 +136,9 @@ export const make = Effect.fnUntraced(function* (wire: Wire, limits: ConnectionL
   )
 
   const serve = Effect.fnUntraced(function* <R>(handler: Handler<R>, admitted: () => void) {
-    yield* authenticate
+    const refusal = yield* Effect.flatMap(Authentication, ({ admit }) => Effect.flatMap(authenticate, admit))
     admitted()
+    if (refusal !== null) return yield* turnAway(refusal)
     const sessions = yield* FiberSet.make<void>()
     return yield* Queue.take(events).pipe(
       Effect.flatMap((event) =>
@@ -150,6 +153,18 @@ export const make = Effect.fnUntraced(function* (wire: Wire, limits: ConnectionL
       Effect.annotateLogs({ account: account?.name })
     )
   }, Effect.scoped)
+
+  /** SSH has no word for it, so the first command is answered by it; who executes none is not waited for. */
+  const turnAway = Effect.fnUntraced(function* (refusal: string) {
+    const event = yield* Effect.timeoutOption(Queue.take(events), limits.handshakeTime)
+    if (Option.isSome(event) && event.value._tag === "SessionOpened") {
+      const { channel } = event.value
+      yield* Effect.ignore(channel.writeError(line(refusal)))
+      channel.finish(refusedStatus)
+    }
+    end("refused")
+    return yield* Effect.never
+  })
 
   return {
     tell: (event) => {

@@ -15,6 +15,7 @@ import events from "./migrations/0005_events.ts"
 import reuse from "./migrations/0006_reuse.ts"
 import waits from "./migrations/0007_waits.ts"
 import history from "./migrations/0008_history.ts"
+import quotas from "./migrations/0009_quotas.ts"
 import { Postgres } from "./Postgres.ts"
 import { DatabaseUnavailable, fromSql, StorageError } from "./StorageError.ts"
 
@@ -30,7 +31,8 @@ const migrations = {
   "0005_events": events,
   "0006_reuse": reuse,
   "0007_waits": waits,
-  "0008_history": history
+  "0008_history": history,
+  "0009_quotas": quotas
 }
 
 /** The driver's own bound of 16 MiB is less than the listing of the largest NAR there may be. */

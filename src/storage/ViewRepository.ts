@@ -16,6 +16,7 @@ import { ViewId } from "../domain/View.ts"
 import { PathInfo } from "../protocol/nix/PathInfo.ts"
 import { storeDir, StorePath } from "../protocol/nix/StorePath.ts"
 import { fromSql, StorageError } from "./StorageError.ts"
+import * as StoredBytes from "./view/StoredBytes.ts"
 
 /** A path as a view holds it. */
 export class ViewEntry extends PathInfo.extend<ViewEntry>("drover/ViewEntry")({
@@ -74,12 +75,24 @@ export class ViewRepository extends Context.Service<
       path: StorePath,
       signatures: ReadonlyArray<string>
     ) => Effect.Effect<void, StorageError>
+    /** Bytes of the NARs of all that the view holds. */
+    readonly storedBytes: (view: ViewId) => Effect.Effect<number, StorageError>
   }
 >()("drover/storage/ViewRepository") {
   static readonly layer = Layer.effect(
     ViewRepository,
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
+
+      const stored = StoredBytes.make(
+        Effect.fn("ViewRepository.storedBytes")(
+          (view: ViewId) => sql<{ readonly bytes: number }>`
+            select coalesce(sum(nar_size), 0)::float8 as bytes from view_path join store_object on id = object
+            where view = ${view}`,
+          Effect.map(([row]) => row?.bytes ?? 0),
+          Effect.catchTag("SqlError", fromSql("adding up what a view holds").SqlError)
+        )
+      )
 
       const addMany = Effect.fnUntraced(
         function* (view: ViewId, additions: ReadonlyArray<Addition>) {
@@ -112,15 +125,19 @@ export class ViewRepository extends Context.Service<
             // Paths and hashes are checked before they come here: what is left is the NAR that must be committed first.
             Effect.catchReason("SqlError", "ConstraintError", (reason) => Effect.die(reason))
           )
-          yield* sql`
-            insert into view_path (view, path, object, assured, deriver, ultimate, signatures)
-            select ${view}::uuid, path, id, assured, nullif(deriver, ''), ultimate,
-              array(select jsonb_array_elements_text(signatures::jsonb))
-            from ${info} join store_object using (path, references_hash, ca)
-            where store_object.nar_hash = decode(info.nar_hash, 'hex')
-            order by path
-            on conflict do nothing`
-          if (edges.length === 0) return
+          const [added] = yield* sql<{ readonly bytes: number }>`
+            with added as (
+              insert into view_path (view, path, object, assured, deriver, ultimate, signatures)
+              select ${view}::uuid, path, id, assured, nullif(deriver, ''), ultimate,
+                array(select jsonb_array_elements_text(signatures::jsonb))
+              from ${info} join store_object using (path, references_hash, ca)
+              where store_object.nar_hash = decode(info.nar_hash, 'hex')
+              order by path
+              on conflict do nothing returning object
+            )
+            select coalesce(sum(nar_size), 0)::float8 as bytes from added join store_object on id = object`
+          const bytes = added?.bytes ?? 0
+          if (edges.length === 0) return bytes
           yield* sql`
             insert into view_reference (view, referrer, reference)
             select view, path, reference
@@ -132,6 +149,7 @@ export class ViewRepository extends Context.Service<
             join view_path using (path) join store_object using (path, references_hash)
             where view = ${view} and id = object
             on conflict do nothing`
+          return bytes
         },
         sql.withTransaction,
         // Every other constraint already holds of any `PathInfo`.
@@ -142,11 +160,12 @@ export class ViewRepository extends Context.Service<
       )
 
       /**
-       * One path in one round trip: what an old client waits for after each of its uploads. Answers whether it was
-       * done; it is not where another transaction has just made the same object, which this statement cannot see.
+       * One path in one round trip: what an old client waits for after each of its uploads. Answers how many bytes were
+       * new to the view; null where nothing was done, because another transaction has just made the same object, which
+       * this statement cannot see.
        */
       const addOne = (view: ViewId, { assured, info }: Addition) =>
-        sql<{ readonly done: boolean }>`
+        sql<{ readonly done: boolean; readonly isNew: boolean }>`
           with made as (
             insert into store_object (path, nar_hash, nar_size, references_hash, ca)
             select path, decode(nar_hash, 'hex'), nar_size, references_hash, ca from (select
@@ -171,17 +190,18 @@ export class ViewRepository extends Context.Service<
             select view, path, reference from added, unnest(${info.references}::text[]) as reference
             on conflict do nothing
           )
-          select exists (select from object) as done`.pipe(
-          Effect.map(([row]) => row?.done === true),
+          select exists (select from object) as done, exists (select from added) as "isNew"`.pipe(
+          Effect.map(([row]) => (row?.done !== true ? null : row.isNew ? info.narSize : 0)),
           // The way for many says what is wrong.
-          Effect.catchReason("SqlError", "ConstraintError", () => Effect.succeed(false)),
+          Effect.catchReason("SqlError", "ConstraintError", () => Effect.succeed(null)),
           Effect.catchTag("SqlError", fromSql("adding a path").SqlError)
         )
 
       const add = Effect.fn("ViewRepository.add")(function* (view: ViewId, additions: ReadonlyArray<Addition>) {
         const [first] = additions
-        if (first === undefined || (additions.length === 1 && (yield* addOne(view, first)))) return
-        yield* addMany(view, additions)
+        if (first === undefined) return
+        const bytes = additions.length === 1 ? yield* addOne(view, first) : null
+        stored.added(view, bytes ?? (yield* addMany(view, additions)))
       })
 
       /** `paths` selects the column `path`, of paths that need not be in the view. */
@@ -289,7 +309,18 @@ export class ViewRepository extends Context.Service<
         Effect.catchTag("SqlError", fromSql("adding signatures").SqlError)
       )
 
-      return { add, find, findByHashPart, findMany, valid, closure, referrers, all, addSignatures }
+      return {
+        add,
+        find,
+        findByHashPart,
+        findMany,
+        valid,
+        closure,
+        referrers,
+        all,
+        addSignatures,
+        storedBytes: stored.of
+      }
     })
   )
 }

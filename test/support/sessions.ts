@@ -7,6 +7,7 @@ import * as fs from "node:fs"
 import { type Answer, Builds, type Heard, type Request, type Waiting } from "../../src/actors/build/Builds.ts"
 import type { Refused } from "../../src/actors/build/Refused.ts"
 import type * as Session from "../../src/actors/session/Channel.ts"
+import { Quotas } from "../../src/actors/quota/Quotas.ts"
 import * as ServeSession from "../../src/actors/session/ServeSession.ts"
 import * as WorkerSession from "../../src/actors/session/WorkerSession.ts"
 import type { Account } from "../../src/domain/Account.ts"
@@ -25,6 +26,7 @@ import * as Version from "../../src/protocol/worker/Version.ts"
 import { AccountRepository } from "../../src/storage/AccountRepository.ts"
 import * as FileBlobStore from "../../src/storage/blob/FileBlobStore.ts"
 import { NarStore } from "../../src/storage/NarStore.ts"
+import { QuotaRepository } from "../../src/storage/QuotaRepository.ts"
 import { RealisationRepository } from "../../src/storage/RealisationRepository.ts"
 import { ViewRepository } from "../../src/storage/ViewRepository.ts"
 import * as Channel from "./channel.ts"
@@ -80,7 +82,10 @@ const FakeBuilds = Layer.succeed(Builds, {
 export const SessionServices = Layer.mergeAll(
   FakeBuilds,
   NarStore.layer.pipe(Layer.provide(directory)),
-  ViewRepository.layer,
+  Quotas.layer({ storedBytes: null }).pipe(
+    Layer.provideMerge(QuotaRepository.layer),
+    Layer.provideMerge(ViewRepository.layer)
+  ),
   RealisationRepository.layer,
   AccountRepository.layer
 ).pipe(Layer.provideMerge(TestDatabase), Layer.provide(SecureRandom.layerWebCrypto))

@@ -105,10 +105,15 @@ const perform = Effect.fnUntraced(
         return 1
     }
   },
-  (session, _channel, observer) =>
+  (session, channel, observer) =>
     session.pipe(
       Effect.catch(() => Effect.succeed(1)),
-      Effect.onInterrupt(() => Effect.sync(() => observer.saw("interrupted")))
+      Effect.onInterrupt(() =>
+        Effect.sync(() => {
+          observer.saw("interrupted")
+          observer.saw(`its client: ${channel.departure() ?? "there"}`)
+        })
+      )
     )
 )
 
@@ -160,7 +165,8 @@ export const open = Effect.fnUntraced(function* (
     Layer.provide(Logger.layer([Logger.make(({ message }) => observe(`${[message].flat()[0]}`))])),
     Layer.provide(
       Layer.succeed(Authentication, {
-        findByKey: (publicKey) => Effect.succeed(known.equals(publicKey) ? account : null)
+        findByKey: (publicKey) => Effect.succeed(known.equals(publicKey) ? account : null),
+        admit: () => Effect.succeed(null)
       })
     )
   )

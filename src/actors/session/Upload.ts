@@ -10,8 +10,11 @@
  * content address is recomputed, and a reference is to the path itself, to what the view holds, or to what came
  * before it. The last keeps references free of cycles. A path that the view holds keeps the object it has, and is
  * read and checked all the same, since there is no other way to find its end.
+ *
+ * What is on its way counts against what the account may store from the moment that its size is known.
  */
 import { Effect, Exit, Metric, Scope } from "effect"
+import type { Account } from "../../domain/Account.ts"
 import type { ReceivedNar, Watch } from "../../domain/ReceivedNar.ts"
 import type { ViewId } from "../../domain/View.ts"
 import type { PathInfo } from "../../protocol/nix/PathInfo.ts"
@@ -23,6 +26,7 @@ import type { StorageError } from "../../storage/StorageError.ts"
 import { ViewRepository } from "../../storage/ViewRepository.ts"
 import * as Attributes from "../../telemetry/Attributes.ts"
 import * as Metrics from "../../telemetry/Metrics.ts"
+import { Quotas } from "../quota/Quotas.ts"
 import * as ContentClaim from "./ContentClaim.ts"
 import { Refusal, refuse } from "./Trouble.ts"
 
@@ -37,8 +41,8 @@ export interface Upload {
   /** Reads one NAR of which nothing is known, for whoever then says what it is with `admit`. */
   readonly read: <E, R>(
     source: Source<E, R>,
-    watch: Watch & { readonly sizeMax?: number }
-  ) => Effect.Effect<ReceivedNar, WireError | StorageError | E, R>
+    watch: Watch
+  ) => Effect.Effect<ReceivedNar, Refusal | WireError | StorageError | E, R>
   /** `assured`: its content address was found to be true. */
   readonly admit: (info: PathInfo, nar: ReceivedNar, assured: boolean) => Effect.Effect<void>
   /** Makes everything received valid, or nothing of what was not committed before. */
@@ -60,10 +64,12 @@ interface Received {
 const received = Metrics.of(Metrics.transferred, { [Attributes.ioDirection]: "receive" })
 
 export const make = Effect.fnUntraced(function* (
-  view: ViewId
-): Effect.fn.Return<Upload, never, NarStore | ViewRepository | Scope.Scope> {
+  account: Account
+): Effect.fn.Return<Upload, never, NarStore | Quotas | ViewRepository | Scope.Scope> {
+  const { view } = account
   const nars = yield* NarStore
   const views = yield* ViewRepository
+  const quotas = yield* Quotas
   let group: Array<Received> = []
   let groupBytes = 0
   let groupScope = yield* Scope.make()
@@ -90,10 +96,25 @@ export const make = Effect.fnUntraced(function* (
     group.length >= groupPathsMax || groupBytes >= groupBytesMax ? commit : Effect.void
   )
 
-  const read: Upload["read"] = (source, watch) =>
+  /** Until the group is committed, and the view has it, or it is dropped. */
+  const reserve = (bytes: number) =>
+    quotas.reserve(account, bytes).pipe(
+      (taken) => Scope.provide(taken, groupScope),
+      Effect.catchTag("QuotaReached", ({ message }) => refuse(message))
+    )
+
+  const take = <E, R>(source: Source<E, R>, watch: Watch & { readonly sizeMax?: number }) =>
     Effect.tap(Scope.provide(nars.receive(source, watch), groupScope), ({ narSize }) =>
       Metric.update(received, narSize)
     )
+
+  const read = Effect.fnUntraced(function* <E, R>(source: Source<E, R>, watch: Watch) {
+    // How large it is, is known when it is here: it may fill what room there is, and no more.
+    const sizeMax = yield* quotas.room(account)
+    const nar = yield* take(source, sizeMax === null ? watch : { ...watch, sizeMax })
+    yield* reserve(nar.narSize)
+    return nar
+  })
 
   const admit: Upload["admit"] = (info, nar, assured) =>
     Effect.sync(() => {
@@ -101,10 +122,11 @@ export const make = Effect.fnUntraced(function* (
       groupBytes += nar.narSize
     })
 
-  const receive: Upload["receive"] = Effect.fnUntraced(function* (announced, source) {
+  const receive = Effect.fnUntraced(function* <E, R>(announced: PathInfo, source: Source<E, R>) {
     yield* commitIfFull
     const claim = yield* ContentClaim.parse(announced)
-    const nar = yield* read(source, { ...ContentClaim.watch(claim), sizeMax: announced.narSize })
+    yield* reserve(announced.narSize)
+    const nar = yield* take(source, { ...ContentClaim.watch(claim), sizeMax: announced.narSize })
     yield* checkAnnounced(announced, nar)
     const assured = claim !== null && (yield* Effect.scoped(ContentClaim.verify(claim, nar, nars)))
     yield* admit(announced, nar, assured)

@@ -16,11 +16,12 @@ import { freshAccount } from "../../support/store.ts"
 
 /** Uploads one path into a view of its own; what the view then holds, or the sentence of the refusal. */
 const upload = Effect.fnUntraced(function* (info: PathInfo, nar: Uint8Array) {
-  const { view } = yield* freshAccount
+  const account = yield* freshAccount
+  const { view } = account
   const views = yield* ViewRepository
   const refusal = yield* Effect.scoped(
     Effect.gen(function* () {
-      const upload = yield* Upload.make(view)
+      const upload = yield* Upload.make(account)
       yield* upload.receive(info, Source.fromChunks([nar]))
       yield* upload.commit
       return null
@@ -132,14 +133,15 @@ layer(SessionServices, { excludeTestServices: true, timeout: "1 minute" })("an u
 
   it.effect("makes nothing valid before it is committed", () =>
     Effect.gen(function* () {
-      const { view } = yield* freshAccount
+      const account = yield* freshAccount
+      const { view } = account
       const views = yield* ViewRepository
       const bytes = narOf("never committed")
       const info = infoOf(newPath("x"), bytes)
 
       yield* Effect.scoped(
         Effect.gen(function* () {
-          const upload = yield* Upload.make(view)
+          const upload = yield* Upload.make(account)
           yield* upload.receive(info, Source.fromChunks([bytes]))
           assert.deepStrictEqual(yield* views.all(view), [])
         })
@@ -153,14 +155,14 @@ layer(SessionServices, { excludeTestServices: true, timeout: "1 minute" })("an u
 
   /** What reaches the store of so many paths, and in which order. */
   const orderOf = Effect.fnUntraced(function* (paths: ReadonlyArray<StorePath.StorePath>) {
-    const { view } = yield* freshAccount
+    const account = yield* freshAccount
     const order: Array<string> = []
     const nars = yield* NarStore
     const views = yield* ViewRepository
     const bytes = narOf("ordered")
     yield* Effect.scoped(
       Effect.gen(function* () {
-        const upload = yield* Upload.make(view)
+        const upload = yield* Upload.make(account)
         for (const path of paths) yield* upload.receive(infoOf(path, bytes), Source.fromChunks([bytes]))
         yield* upload.commit
       })

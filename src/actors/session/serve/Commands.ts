@@ -79,7 +79,7 @@ export const handlers: Handlers = {
   }),
 
   AddToStoreNar: Effect.fnUntraced(function* ({ channel, peer }, { info }) {
-    const upload = yield* Upload.make(channel.account.view)
+    const upload = yield* Upload.make(channel.account)
     yield* upload.receive(info, peer.input)
     yield* upload.commit
     return null
@@ -87,7 +87,7 @@ export const handlers: Handlers = {
 
   /** What a path is called and refers to comes after its contents, and nothing says what they hash to. */
   ImportPaths: Effect.fnUntraced(function* ({ channel, peer, version }) {
-    const upload = yield* Upload.make(channel.account.view)
+    const upload = yield* Upload.make(channel.account)
     while (yield* peer.read(ExportedPath.More, version)) {
       yield* upload.commitIfFull
       const nar = yield* upload.read(peer.input, {})

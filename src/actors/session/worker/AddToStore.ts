@@ -42,14 +42,14 @@ export const additions: Handlers<
   | "RegisterDrvOutput"
 > = {
   AddToStoreNar: Effect.fnUntraced(function* (worker, { info }) {
-    const upload = yield* Upload.make(worker.account.view)
+    const upload = yield* Upload.make(worker.account)
     yield* Transfer.receive(worker, operations.AddToStoreNar, (source) => upload.receive(info, source))
     yield* upload.commit
     return null
   }),
 
   AddMultipleToStore: Effect.fnUntraced(function* (worker) {
-    const upload = yield* Upload.make(worker.account.view)
+    const upload = yield* Upload.make(worker.account)
     yield* Transfer.receive(
       worker,
       operations.AddMultipleToStore,
@@ -67,7 +67,7 @@ export const additions: Handlers<
   }),
 
   AddToStore: Effect.fnUntraced(function* (worker, request) {
-    const upload = yield* Upload.make(worker.account.view)
+    const upload = yield* Upload.make(worker.account)
     const isPlain =
       worker.version >= plainSince && (request.address.method === "flat" || request.address.method === "text")
     const info = yield* Transfer.receive(
@@ -82,7 +82,7 @@ export const additions: Handlers<
   }),
 
   AddTextToStore: Effect.fnUntraced(function* ({ account }, { contents, name, references }) {
-    const upload = yield* Upload.make(account.view)
+    const upload = yield* Upload.make(account)
     const address = { method: "text", algorithm: "sha256" } as const
     const source = Source.fromChunks([NarWriter.file(contents)])
     const { path } = yield* receiveAddressed(upload, { address, name, references }, source)

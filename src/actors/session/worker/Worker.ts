@@ -9,6 +9,7 @@ import type { NarStore } from "../../../storage/NarStore.ts"
 import type { RealisationRepository } from "../../../storage/RealisationRepository.ts"
 import type { ViewRepository } from "../../../storage/ViewRepository.ts"
 import type { Builds } from "../../build/Builds.ts"
+import type { Quotas } from "../../quota/Quotas.ts"
 import type { Requests } from "../../../telemetry/Request.ts"
 import type { Channel, ChannelClosed } from "../Channel.ts"
 import type { Peer } from "../Peer.ts"
@@ -32,7 +33,7 @@ export interface Worker {
 }
 
 /** What sessions answer from. */
-export type Services = Builds | NarStore | RealisationRepository | ViewRepository
+export type Services = Builds | NarStore | Quotas | RealisationRepository | ViewRepository
 
 export type Failure = Trouble | Told | OutOfStep | ChannelClosed
 
