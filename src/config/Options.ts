@@ -1,6 +1,8 @@
 /** Every setting of the server, once, in the order in which they are shown. A new one is a row here, and no more. */
 import * as path from "node:path"
+import type { Backend } from "../domain/Attempt.ts"
 import * as IpPrefix from "../domain/IpPrefix.ts"
+import * as Isolation from "../domain/Isolation.ts"
 import * as ListenAddress from "../domain/ListenAddress.ts"
 import * as Size from "../domain/Size.ts"
 import * as Span from "../domain/Span.ts"
@@ -139,6 +141,17 @@ export const settings = {
     fallback: () => "auto",
     otherwise: "auto: a virtual machine, by KVM where it runs, else emulated",
     print: (choice) => choice
+  }),
+  /** Without it nothing is shared between accounts; with too much in it, one of them could lie to the others. */
+  isolating: setting<ReadonlyArray<Backend>>({
+    option: "isolating",
+    placeholder: "LIST",
+    about: "kinds of sandbox whose results may answer other accounts",
+    allowed: `kinds such as ${Isolation.print(Isolation.isolatingDefault)}, with commas between them, or none`,
+    parse: Isolation.parse,
+    fallback: () => Isolation.isolatingDefault,
+    otherwise: `${Isolation.print(Isolation.isolatingDefault)}: those with kernels of their own`,
+    print: Isolation.print
   }),
   /** Without a choice, clients of a host that emulates would send it what another of their builders runs natively. */
   systems: setting<ReadonlyArray<string> | null>({

@@ -6,9 +6,10 @@
  */
 import { Effect, Scope, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
-import { AttemptId, type Backend } from "../../domain/Attempt.ts"
+import { AttemptId } from "../../domain/Attempt.ts"
 import type { FailureStatus } from "../../domain/Failure.ts"
 import { Host, HostId } from "../../domain/Host.ts"
+import { Isolation } from "../../domain/Isolation.ts"
 import * as OutputPlan from "../../domain/OutputPlan.ts"
 import { type BasicDerivation, hasNetwork } from "../../protocol/nix/Derivation.ts"
 import { PathInfo } from "../../protocol/nix/PathInfo.ts"
@@ -34,9 +35,6 @@ export interface Room {
   readonly features: ReadonlyArray<string>
 }
 
-/** Backends that keep accounts apart well enough that one may be answered with what another built. */
-const isolating: ReadonlyArray<Backend> = ["kvm", "emulated"]
-
 /** This machine as the scheduler knows it. */
 export const localHost = ({ kinds }: Sandbox["Service"], room: Room): Host =>
   new Host({
@@ -55,6 +53,7 @@ export const make = Effect.fnUntraced(function* (
   Sandbox | OutputStore | NarStore | ReadLogRepository | SecureRandom.SecureRandom
 > {
   const sandbox = yield* Sandbox
+  const isolating = yield* Isolation
   const outputs = yield* OutputStore
   const nars = yield* NarStore
   const readLogs = yield* ReadLogRepository
