@@ -52,7 +52,7 @@ const middling = (name: string, middle: (values: ReadonlyArray<number>) => numbe
     const seen = past.filter(({ outcome }) => outcome === "succeeded").slice(0, 10)
     if (seen.length === 0) return { ...defaults, cores: start }
     return {
-      cores: Math.max(1, Math.ceil(middle(seen.map(usedOf)) * 1.2)),
+      cores: Math.max(1, Math.round(middle(seen.map(usedOf)) * 1.2)),
       memoryBytes: Math.max(2 ** 28, middle(seen.map(({ memoryPeakBytes }) => memoryPeakBytes ?? 0)) * 1.2)
     }
   },
