@@ -1,6 +1,6 @@
 /** Builds in virtual machines, by a real client of the running product, emulated so that they run everywhere. */
 import { assert, describe, it } from "@effect/vitest"
-import { readdirSync, readFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs"
 import * as path from "node:path"
 import * as ProcessTable from "../support/ProcessTable.ts"
 import * as World from "./World.ts"
@@ -13,6 +13,30 @@ const bootOf = (text: string) => /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/.exe
 /** QEMUs of the server. */
 const machines = () =>
   ProcessTable.familyOf(world.drover.process.pid).filter(({ command }) => /^[^\0]*qemu-system/.test(command))
+
+/** Of what is open, without what tells one from another of its kind. */
+const kindOf = (file: string) => file.replace(/:\[\d+\]$/, "")
+
+/** What /proc tells of a process: who it is, what it may, where it is, and what it has open. */
+const shown = (pid: number) => {
+  const field = (name: string) => ProcessTable.statusOf(pid, name) ?? ""
+  const spaces = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"]
+  return {
+    ids: [...new Set([...field("Uid").split("\t"), ...field("Gid").split("\t")])],
+    groups: field("Groups"),
+    capabilities: [...new Set(["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"].map(field))],
+    noNewPrivileges: field("NoNewPrivs"),
+    seccomp: field("Seccomp"),
+    namespaces: Object.fromEntries(spaces.map((space) => [space, readlinkSync(`/proc/${pid}/ns/${space}`)])),
+    environment: readFileSync(`/proc/${pid}/environ`, "latin1")
+      .split("\0")
+      .filter((word) => word !== ""),
+    files: [...new Set(readdirSync(`/proc/${pid}/fd`).map((fd) => kindOf(readlinkSync(`/proc/${pid}/fd/${fd}`))))]
+  }
+}
+
+/** What is no file of anybody's. */
+const harmless = /^(socket|pipe)$|^anon_inode:|^\/dev\/(null|urandom)$/
 
 describe.each(schemes)("a build over %s", (scheme) => {
   it("has a machine of its own, of which its record tells", async () => {
@@ -62,4 +86,54 @@ describe.each(schemes)("a build over %s", (scheme) => {
       ["lost", "succeeded"]
     )
   })
+})
+
+it("what a build could get hold of on this host is nobody, and has nothing", async () => {
+  const client = await world.client()
+  const building = client.startBuild(derivation("held", "echo begun; $bb/busybox sleep 100000"), "ssh-ng")
+  await building.line(/^begun$/)
+  const { data } = world.drover.ready
+  const family = ProcessTable.familyOf(world.drover.process.pid)
+  const server = family.find(({ command }) => command.includes("src/main.ts") && command.startsWith("/"))
+  const qemu = machines().at(-1)
+  const disks = family.findLast(({ command }) => command.includes("blockServer.ts"))
+  assert.isDefined(server)
+  assert.isDefined(qemu)
+  assert.isDefined(disks)
+
+  const [us, machine, disk] = [shown(server.pid), shown(qemu.pid), shown(disks.pid)]
+  const dataInSight = {
+    machine: existsSync(`/proc/${qemu.pid}/root${data}`),
+    disk: readdirSync(`/proc/${disks.pid}/root${data}`)
+  }
+  building.signal("SIGINT", "group")
+  await building.ended
+
+  for (const each of [machine, disk]) {
+    assert.lengthOf(each.ids, 1)
+    assert.notInclude(us.ids, each.ids[0])
+    assert.strictEqual(each.groups, "")
+    assert.deepStrictEqual(each.capabilities, ["0".repeat(16)])
+    assert.strictEqual(each.noNewPrivileges, "1")
+    assert.strictEqual(each.seccomp, "2")
+    for (const [space, link] of Object.entries(us.namespaces))
+      assert.notStrictEqual(each.namespaces[space], link, space)
+  }
+  assert.notDeepEqual(machine.ids, disk.ids)
+  assert.deepStrictEqual(
+    machine.files.filter((file) => !harmless.test(file)).map((file) => path.basename(file)),
+    ["scratch (deleted)"]
+  )
+  assert.deepStrictEqual(
+    disk.files.filter((file) => !harmless.test(file) && !file.startsWith(`${data}/nars/`)),
+    []
+  )
+  assert.deepStrictEqual(machine.environment, ["PWD=/"])
+  assert.deepStrictEqual(disk.environment.map((word) => word.split("=")[0]).sort(), [
+    "NODE_CHANNEL_FD",
+    "NODE_CHANNEL_SERIALIZATION_MODE",
+    "PWD",
+    "UV_THREADPOOL_SIZE"
+  ])
+  assert.deepStrictEqual(dataInSight, { machine: false, disk: ["nars"] })
 })

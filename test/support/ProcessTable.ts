@@ -39,4 +39,4 @@ export const familyOf = (root: number): ReadonlyArray<Entry> => {
 
 /** A field of its /proc/PID/status. */
 export const statusOf = (pid: number, field: string): string | undefined =>
-  read(pid, "status")?.match(new RegExp(`^${field}:\\s*(.*)$`, "m"))?.[1]
+  read(pid, "status")?.match(new RegExp(`^${field}:[ \\t]*(.*)$`, "m"))?.[1]
