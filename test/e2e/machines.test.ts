@@ -129,11 +129,9 @@ it("what a build could get hold of on this host is nobody, and has nothing", asy
     []
   )
   assert.deepStrictEqual(machine.environment, ["PWD=/"])
-  assert.deepStrictEqual(disk.environment.map((word) => word.split("=")[0]).sort(), [
-    "NODE_CHANNEL_FD",
-    "NODE_CHANNEL_SERIALIZATION_MODE",
-    "PWD",
-    "UV_THREADPOOL_SIZE"
-  ])
+  assert.sameMembers(
+    disk.environment.map((word) => word.split("=")[0]),
+    ["NODE_CHANNEL_FD", "NODE_CHANNEL_SERIALIZATION_MODE", "PWD", "UV_THREADPOOL_SIZE"]
+  )
   assert.deepStrictEqual(dataInSight, { machine: false, disk: ["nars"] })
 })

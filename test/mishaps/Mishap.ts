@@ -35,6 +35,8 @@ export interface Mishap {
 /** The product's own deadlines, and on top of them room for a machine that is shared with whoever else tests. */
 const busy = 25
 const soon = busy
+/** For what has to be written or sent before anything happens: some hundred megabytes, however slow the host is just now. */
+const work = 120
 /** Ten seconds without a word. */
 const silence = 10 + busy
 /** Of an emulated machine that says nothing, which has a minute. */
@@ -95,7 +97,7 @@ export const mishaps: ReadonlyArray<Mishap> = [
     script: exhausting,
     ends: "lost",
     says: /it has shut down|it has started again|QEMU has ended/,
-    within: { running: soon }
+    within: { running: work }
   },
   {
     ...own,
@@ -104,7 +106,7 @@ export const mishaps: ReadonlyArray<Mishap> = [
     script: exhausting,
     ends: "lost",
     says: /nothing was heard of it for 10 s/,
-    within: { running: silence }
+    within: { running: silence + work }
   },
   {
     ...own,
@@ -123,7 +125,7 @@ export const mishaps: ReadonlyArray<Mishap> = [
     onFullDisk: true,
     ends: "lost",
     says: /the disk of this host is full/,
-    within: { running: soon }
+    within: { running: work }
   },
   {
     ...own,
@@ -132,7 +134,7 @@ export const mishaps: ReadonlyArray<Mishap> = [
     script: "echo ready; usleep $wait; cat /dev/zero > $out",
     ends: "out-of-scratch",
     says: /^$/,
-    within: { running: soon }
+    within: { running: work }
   },
   {
     ...own,
@@ -141,7 +143,7 @@ export const mishaps: ReadonlyArray<Mishap> = [
     script: exhausting,
     ends: "out-of-memory",
     says: /^$/,
-    within: { running: soon }
+    within: { running: work }
   },
   {
     ...own,
@@ -169,8 +171,7 @@ export const mishaps: ReadonlyArray<Mishap> = [
     script: "echo ready; usleep $wait; mkdir $out; for name in $(seq 1000); do truncate -s 100M $out/$name; done",
     ends: "refused",
     says: /expected a NAR of at most/,
-    // As much as may be taken is taken first.
-    within: { running: 2 * busy }
+    within: { running: work }
   }
 ]
 
