@@ -22,6 +22,8 @@ export const layer = Layer.unwrap(
       }),
       (histogram) => Effect.sync(() => histogram.disable())
     )
+    // A count that begins with its first event hides it: nothing was there to grow from.
+    yield* Metric.update(Metrics.restarts, 0)
     let loop = performance.eventLoopUtilization()
     let cpu = { user: 0, system: 0 }
 
