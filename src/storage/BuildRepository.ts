@@ -80,7 +80,8 @@ export class BuildRepository extends Context.Service<
     readonly join: (build: string, account: AccountId) => Effect.Effect<void, StorageError>
     readonly setState: (
       build: string,
-      state: "queued" | "building" | "importing"
+      state: "queued" | "building" | "importing",
+      attempt?: AttemptId
     ) => Effect.Effect<Written, StorageError>
     /** Makes this the current attempt, and the build `building`. One that still ran is lost; one that has ended stays so. */
     readonly beginAttempt: (build: string, attempt: NewAttempt) => Effect.Effect<Written, StorageError>
@@ -124,8 +125,10 @@ export class BuildRepository extends Context.Service<
       )
 
       const setState = Effect.fn("BuildRepository.setState")(
-        (build: string, state: BuildState) => sql`
-          update build set state = ${state} from ${unsynced} where id = ${build} and ended_at is null returning id`,
+        (build: string, state: BuildState, attempt?: AttemptId) => sql`
+          update build set state = ${state} from ${unsynced} where id = ${build} and ended_at is null
+            and (${attempt ?? null}::uuid is null or current_attempt = ${attempt ?? null}::uuid)
+          returning id`,
         Effect.map(writtenIfAny),
         Effect.catchTag("SqlError", fromSql("recording the state of a build").SqlError)
       )

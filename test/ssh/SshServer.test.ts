@@ -236,6 +236,7 @@ describe("a session behind the SSH door", () => {
       channel.close()
 
       yield* door.until("interrupted")
+      yield* door.until("its client: left")
       const other = yield* exec(client, "status 4")
       const status = yield* Effect.callback<number>(
         (resume) => void other.on("exit", (code) => resume(Effect.succeed(code)))
@@ -261,13 +262,14 @@ describe("a session behind the SSH door", () => {
 
   it.live("ends when its client has fallen silent, which is another reason", () =>
     Effect.gen(function* () {
-      const door = yield* Door.open({ keepaliveInterval: "50 millis", keepaliveMax: 2 })
+      const door = yield* Door.open({ keepaliveInterval: "1 second", keepaliveMax: 3 })
       const client = yield* Door.start([...door.ssh("stall"), worker])
       yield* door.until("stalled")
 
       client.kill("SIGSTOP")
 
       yield* door.until("interrupted")
+      yield* door.until("its client: silent")
       yield* door.until("disconnected: silent")
     })
   )
@@ -282,6 +284,7 @@ describe("a session behind the SSH door", () => {
       yield* Scope.close(scope, Exit.void)
 
       yield* door.until("interrupted")
+      yield* door.until("its client: there")
       assert.strictEqual((yield* Door.ended(client)).status, 255)
     })
   )

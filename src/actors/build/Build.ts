@@ -286,7 +286,7 @@ export const spawn = Effect.fnUntraced(function* (
         ),
       ImportOutputs: ({ lease: id }) =>
         Effect.andThen(
-          recorded(records.setState(order.id, "importing")),
+          recorded(records.setState(order.id, "importing", attemptOf(id))),
           Effect.asVoid(
             begin(finished!.importOutputs.pipe(Tracing.stage("import", id)), {
               onSuccess: (built) => {
