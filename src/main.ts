@@ -19,6 +19,7 @@ import * as SchedulerGauges from "./actors/scheduler/Gauges.ts"
 import * as PacedChannel from "./actors/quota/PacedChannel.ts"
 import * as QuotaBuilds from "./actors/quota/QuotaBuilds.ts"
 import { Quotas } from "./actors/quota/Quotas.ts"
+import * as QuotaScheduler from "./actors/quota/QuotaScheduler.ts"
 import { Scheduler } from "./actors/scheduler/Scheduler.ts"
 import * as ServeSession from "./actors/session/ServeSession.ts"
 import * as WorkerSession from "./actors/session/WorkerSession.ts"
@@ -183,7 +184,7 @@ const actors = ({ cores, disconnectGraceSeconds, memoryBytes }: Config) =>
         Layer.provide(Builds.layer),
         Layer.provide(Layer.succeed(DisconnectGrace, Duration.seconds(disconnectGraceSeconds))),
         Layer.provideMerge(hosts),
-        Layer.provideMerge(Scheduler.layer([host]))
+        Layer.provideMerge(QuotaScheduler.layer.pipe(Layer.provide(Scheduler.layer([host]))))
       )
     })
   )

@@ -10,10 +10,12 @@ import { parseArgs } from "node:util"
 import { read, surroundings } from "../config.ts"
 import { AccountName } from "../domain/Account.ts"
 import { Backend } from "../domain/Attempt.ts"
+import { QuotaName } from "../domain/Quota.ts"
+import * as Size from "../domain/Size.ts"
 import * as Client from "./operator/Client.ts"
 import { buildsMax } from "./operator/Request.ts"
 import * as Show from "./operator/Show.ts"
-import { accountsTable, buildsTable, hostsTable } from "./operator/Table.ts"
+import { accountsTable, buildsTable, hostsTable, quotasTable } from "./operator/Table.ts"
 
 /** Builds listed unless told otherwise: what somebody can look through. */
 const limitDefault = 1000
@@ -24,6 +26,9 @@ const help = `The operator's commands, against a running server
 
   accounts add NAME --key FILE      a new account, opened by the Ed25519 public key in FILE
   accounts list [--json]            accounts and their keys
+  accounts quotas NAME [QUOTA=AMOUNT]... [--json]
+                                    what an account may have, set first to what is said: a number, a size such as
+                                    11G, "none", or "standard"
   builds list [--json] [--limit N]  builds, newest first, ${limitDefault} unless told otherwise
   builds show ID [--json]           all that is known of one
   hosts list [--json]               hosts, and whether builds are given to them
@@ -85,11 +90,14 @@ const dataDirOf = (options: Options) => {
 
 const isAccountName = Schema.is(AccountName)
 
-const addAccount = Effect.fnUntraced(function* (name: string, options: Options) {
-  if (!isAccountName(name)) {
-    const allowed = "1 to 64 letters, digits, dots, underscores and hyphens"
-    return yield* new UsageError({ detail: `expected a name of ${allowed}, found ${JSON.stringify(name)}` })
-  }
+const accountName = (name: string) => {
+  if (isAccountName(name)) return Effect.succeed(name)
+  const allowed = "1 to 64 letters, digits, dots, underscores and hyphens"
+  return Effect.fail(new UsageError({ detail: `expected a name of ${allowed}, found ${JSON.stringify(name)}` }))
+}
+
+const addAccount = Effect.fnUntraced(function* (text: string, options: Options) {
+  const name = yield* accountName(text)
   if (options.key === undefined) return yield* new UsageError({ detail: "expected --key and a public key's file" })
   const file = path.resolve(surroundings().directory, options.key)
   // Read here, not by the server: the file may be nobody's but the operator's.
@@ -104,6 +112,27 @@ const addAccount = Effect.fnUntraced(function* (name: string, options: Options) 
 const listAccounts = Effect.fnUntraced(function* (options: Options) {
   const accounts = yield* Client.listAccounts(yield* dataDirOf(options))
   return options.json === true ? `${JSON.stringify(accounts, null, 2)}\n` : accountsTable(accounts)
+})
+
+const isQuotaName = Schema.is(QuotaName)
+
+const parseAmount = Effect.fnUntraced(function* (word: string) {
+  const [, name, text = ""] = /^([^=]*)=(.*)$/.exec(word) ?? []
+  if (!isQuotaName(name)) {
+    const allowed = `QUOTA=AMOUNT with a quota of ${QuotaName.literals.join(", ")}`
+    return yield* new UsageError({ detail: `expected ${allowed}, found ${JSON.stringify(word)}` })
+  }
+  if (text === "none" || text === "standard") return { name, amount: text } as const
+  const amount = /^[0-9]{1,15}$/.test(text) ? Number(text) : Size.parse(text)
+  if (amount !== null) return { name, amount }
+  const allowed = `a number, a size such as 11G, "none" or "standard"`
+  return yield* new UsageError({ detail: `${name}: expected ${allowed}, found ${JSON.stringify(text)}` })
+})
+
+const setQuotas = Effect.fnUntraced(function* (account: string, words: ReadonlyArray<string>, options: Options) {
+  const amounts = yield* Effect.forEach(words, parseAmount)
+  const shown = yield* Client.setQuotas(yield* dataDirOf(options), { account: yield* accountName(account), amounts })
+  return options.json === true ? `${JSON.stringify(shown, null, 2)}\n` : quotasTable(shown)
 })
 
 const listBuilds = Effect.fnUntraced(function* (options: Options) {
@@ -189,6 +218,7 @@ export const run = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
     return yield* addAccount(name, values)
   }
   if (noun === "accounts" && verb === "list" && name === undefined) return yield* listAccounts(values)
+  if (noun === "accounts" && verb === "quotas" && name !== undefined) return yield* setQuotas(name, more, values)
   if (noun === "builds" && verb === "list" && name === undefined) return yield* listBuilds(values)
   if (noun === "builds" && verb === "show" && name !== undefined && more.length === 0) {
     return yield* showBuild(name, values)

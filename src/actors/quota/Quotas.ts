@@ -5,7 +5,7 @@
  * none left. What is counted here is what is open now; bytes stored are counted by the store. An account is remembered
  * from its first connection on, and costs some hundred bytes.
  */
-import { Context, Effect, Layer, type Scope } from "effect"
+import { Context, Effect, Layer, PubSub, type Scope } from "effect"
 import type { Account, AccountId } from "../../domain/Account.ts"
 import { type Overrides, type Quota, type QuotaName, QuotaReached, standard } from "../../domain/Quota.ts"
 import { QuotaRepository } from "../../storage/QuotaRepository.ts"
@@ -27,6 +27,8 @@ export class Quotas extends Context.Service<
       name: QuotaName,
       amount: number | null | undefined
     ) => Effect.Effect<void, StorageError>
+    /** Accounts of which something new has been said, from now on. */
+    readonly changes: Effect.Effect<PubSub.Subscription<AccountId>, never, Scope.Scope>
     /** One more of these, until the scope closes. */
     readonly take: (
       account: Account,
@@ -61,6 +63,7 @@ const make = Effect.fnUntraced(function* ({ storedBytes }: { readonly storedByte
   const records = yield* QuotaRepository
   const views = yield* ViewRepository
   const accounts = new Map<AccountId, Known>()
+  const changed = yield* PubSub.unbounded<AccountId>()
 
   const quotaOf = (overrides: Overrides): Quota => ({ ...standard(storedBytes), ...overrides })
 
@@ -127,7 +130,9 @@ const make = Effect.fnUntraced(function* ({ storedBytes }: { readonly storedByte
       yield* amount === undefined ? records.unset(account, name) : records.set(account, name, amount)
       const known = accounts.get(account)
       if (known !== undefined) known.quota = quotaOf(yield* records.find(account))
+      yield* PubSub.publish(changed, account)
     }),
+    changes: PubSub.subscribe(changed),
     take,
     reserve,
     room: Effect.fnUntraced(function* (account) {

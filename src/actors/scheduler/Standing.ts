@@ -9,9 +9,9 @@ import * as Room from "./Room.ts"
 
 /**
  * Why it waits. `room`: what could take it is lent to others. `drain`: a host is kept free for it until what runs there
- * has left enough room. `host`: no host that could take it is in service.
+ * has left enough room. `host`: no host that could take it is in service. `quota`: its account runs as many as it may.
  */
-export type Reason = "room" | "drain" | "host"
+export type Reason = "room" | "drain" | "host" | "quota"
 
 export interface Standing {
   readonly lease: LeaseId
@@ -51,7 +51,8 @@ export const words = ({ before, cores, features, memoryBytes, reason, system }: 
 const whys: { readonly [R in Reason]: string } = {
   room: "",
   drain: "; a host is being kept free for it",
-  host: "; no host that could take it is in service"
+  host: "; no host that could take it is in service",
+  quota: "; its account runs as many builds as it may"
 }
 
 const of = ({ kept, line, room }: Books, waiting: Line.Waiting): Standing => {

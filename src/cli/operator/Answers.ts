@@ -3,8 +3,10 @@ import { Effect, Option, Schema } from "effect"
 import { Builds } from "../../actors/build/Builds.ts"
 import { State } from "../../actors/builder/HostLifecycle.ts"
 import { Hosts } from "../../actors/builder/Hosts.ts"
+import { Quotas } from "../../actors/quota/Quotas.ts"
 import { words } from "../../actors/scheduler/Standing.ts"
 import { AttemptId } from "../../domain/Attempt.ts"
+import { names } from "../../domain/Quota.ts"
 import { fingerprint } from "../../ssh/Authentication.ts"
 import { AccountRepository } from "../../storage/AccountRepository.ts"
 import { BuildRecords } from "../../storage/BuildRecords.ts"
@@ -23,6 +25,7 @@ export type Services =
   | DistrustRepository
   | Doctor
   | Hosts
+  | Quotas
   | LogStore
   | ReadLogRepository
 
@@ -39,6 +42,7 @@ const encode = {
   ListAccounts: Schema.encodeEffect(answers.ListAccounts),
   ListBuilds: Schema.encodeEffect(answers.ListBuilds),
   ListHosts: Schema.encodeEffect(answers.ListHosts),
+  SetQuotas: Schema.encodeEffect(answers.SetQuotas),
   ShowBuild: Schema.encodeEffect(answers.ShowBuild),
   TakeBack: Schema.encodeEffect(answers.TakeBack)
 }
@@ -68,6 +72,20 @@ const showBuild = Effect.fnUntraced(function* (id: string) {
   )
   const inputsRead = yield* (yield* ReadLogRepository).list(id)
   return { ...build, attempts, inputsRead, waits: yield* waitsOf(build) }
+})
+
+/** Says what is new, and what then holds. */
+const setQuotas = Effect.fnUntraced(function* ({ account: name, amounts }: Extract<Request, { _tag: "SetQuotas" }>) {
+  const found = yield* (yield* AccountRepository).findByName(name)
+  if (Option.isNone(found)) return yield* new Unknown({ detail: `expected an account's name, found ${name}` })
+  const account = found.value
+  const quotas = yield* Quotas
+  yield* Effect.forEach(amounts, ({ amount, name }) =>
+    quotas.set(account.id, name, amount === "none" ? null : amount === "standard" ? undefined : amount)
+  )
+  const quota = yield* quotas.of(account.id)
+  const used: { readonly [name: string]: number } = yield* quotas.used(account)
+  return { account: name, quotas: names.map((name) => ({ name, max: quota[name], used: used[name] ?? null })) }
 })
 
 const listHosts = Effect.gen(function* () {
@@ -114,6 +132,8 @@ export const answer = Effect.fn("Answers.answer")(
         return yield* Effect.as((yield* Hosts).drain(request.host), null)
       case "ResumeHost":
         return yield* Effect.as((yield* Hosts).resume(request.host), null)
+      case "SetQuotas":
+        return yield* encode.SetQuotas(yield* setQuotas(request))
       case "ShowBuild":
         return yield* encode.ShowBuild(yield* showBuild(request.id))
       case "TakeBack":

@@ -65,6 +65,12 @@ export const listAccounts = (dataDir: string) =>
     Effect.flatMap((ok) => Effect.mapError(Schema.decodeUnknownEffect(answers.ListAccounts)(ok), notAnAnswer))
   )
 
+/** With none to set, asks what there is. */
+export const setQuotas = (dataDir: string, asked: Omit<Extract<Request, { readonly _tag: "SetQuotas" }>, "_tag">) =>
+  ask(dataDir, { _tag: "SetQuotas", ...asked }).pipe(
+    Effect.flatMap((ok) => Effect.mapError(Schema.decodeUnknownEffect(answers.SetQuotas)(ok), notAnAnswer))
+  )
+
 export const examine = (dataDir: string) =>
   ask(dataDir, { _tag: "Examine" }).pipe(
     Effect.flatMap((ok) => Effect.mapError(Schema.decodeUnknownEffect(answers.Examine)(ok), notAnAnswer))

@@ -8,6 +8,7 @@
  */
 import { Schema } from "effect"
 import { AccountName } from "../../domain/Account.ts"
+import { QuotaName } from "../../domain/Quota.ts"
 import { Diagnosis } from "../../domain/Diagnosis.ts"
 import { BuildDetails, BuildRecord } from "../../storage/BuildRecords.ts"
 import { Distrusted, TakenBack } from "../../storage/DistrustRepository.ts"
@@ -47,6 +48,19 @@ export const ListedHost = Schema.Struct({
 })
 export type ListedHost = typeof ListedHost.Type
 
+/** What an account may have and has, where that is counted. No amount: no quota. */
+export const ShownQuotas = Schema.Struct({
+  account: Schema.String,
+  quotas: Schema.Array(
+    Schema.Struct({
+      name: QuotaName,
+      max: Schema.NullOr(Schema.Finite),
+      used: Schema.NullOr(Schema.Finite)
+    })
+  )
+})
+export type ShownQuotas = typeof ShownQuotas.Type
+
 /** A bound on one answer, and on the memory that making it takes. */
 export const buildsMax = 10_000
 
@@ -54,6 +68,16 @@ const AddAccount = Schema.TaggedStruct("AddAccount", {
   name: AccountName,
   /** The line of a public key's file, which only the operator may be able to read. */
   publicKey: Schema.String.check(Schema.isMaxLength(2048))
+})
+const SetQuotas = Schema.TaggedStruct("SetQuotas", {
+  account: AccountName,
+  /** `standard`: what accounts have of which nothing is said. */
+  amounts: Schema.Array(
+    Schema.Struct({
+      name: QuotaName,
+      amount: Schema.Union([Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)), Schema.Literals(["none", "standard"])])
+    })
+  )
 })
 const Examine = Schema.TaggedStruct("Examine", {})
 const ListAccounts = Schema.TaggedStruct("ListAccounts", {})
@@ -76,6 +100,7 @@ export const Request = Schema.Union([
   Examine,
   ListAccounts,
   ListBuilds,
+  SetQuotas,
   ShowBuild,
   TakeBack
 ])
@@ -90,6 +115,7 @@ export const answers = {
   ListHosts: Schema.Array(ListedHost),
   ResumeHost: Schema.Null,
   ListBuilds: Schema.Array(ListedBuild),
+  SetQuotas: ShownQuotas,
   ShowBuild: ShownBuild,
   TakeBack: TakenBack
 } as const

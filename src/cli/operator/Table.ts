@@ -1,6 +1,7 @@
 /** Rows for people: columns as wide as what stands in them, two spaces between. */
 import * as Size from "../../domain/Size.ts"
-import type { ListedAccount, ListedBuild, ListedHost } from "./Request.ts"
+import * as Quota from "../../domain/Quota.ts"
+import type { ListedAccount, ListedBuild, ListedHost, ShownQuotas } from "./Request.ts"
 
 export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
@@ -40,6 +41,16 @@ export const hostsTable = (hosts: ReadonlyArray<ListedHost>): string =>
       systems.join(","),
       printable(reason ?? "")
     ])
+  ])
+
+export const quotasTable = ({ quotas }: ShownQuotas): string =>
+  table([
+    ["QUOTA", "MAX", "USED", "OF"],
+    ...quotas.map(({ max, name, used }) => {
+      const { counts, unit } = Quota.table[name]
+      const amount = (value: number) => (unit === "count" || value === 0 ? String(value) : Size.print(value))
+      return [name, max === null ? "none" : amount(max), used === null ? "-" : amount(used), `${counts}, ${unit}`]
+    })
   ])
 
 /** To the second. */

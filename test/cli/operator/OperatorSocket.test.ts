@@ -8,12 +8,14 @@ import * as path from "node:path"
 import { Builds } from "../../../src/actors/build/Builds.ts"
 import { start, startDrained } from "../../../src/actors/builder/HostLifecycle.ts"
 import { Hosts, NoSuchHost } from "../../../src/actors/builder/Hosts.ts"
+import { Quotas } from "../../../src/actors/quota/Quotas.ts"
 import { run } from "../../../src/cli/drover.ts"
 import * as OpenSshKey from "../../../src/cli/OpenSshKey.ts"
 import * as Client from "../../../src/cli/operator/Client.ts"
 import * as OperatorSocket from "../../../src/cli/operator/OperatorSocket.ts"
 import { Account, type AccountName } from "../../../src/domain/Account.ts"
 import { noUsage } from "../../../src/domain/Attempt.ts"
+import type { Overrides } from "../../../src/domain/Quota.ts"
 import { Host, HostId } from "../../../src/domain/Host.ts"
 import {
   AccountRepository,
@@ -23,8 +25,11 @@ import {
 } from "../../../src/storage/AccountRepository.ts"
 import { BuildDetails, BuildRecord, BuildRecords } from "../../../src/storage/BuildRecords.ts"
 import { type Distrusted, DistrustRepository } from "../../../src/storage/DistrustRepository.ts"
+import { Doctor } from "../../../src/storage/Doctor.ts"
 import { LogStore } from "../../../src/storage/LogStore.ts"
+import { QuotaRepository } from "../../../src/storage/QuotaRepository.ts"
 import { ReadLogRepository } from "../../../src/storage/ReadLogRepository.ts"
+import { ViewRepository } from "../../../src/storage/ViewRepository.ts"
 import { fingerprint } from "../../../src/ssh/Authentication.ts"
 
 /** Accounts in memory, a name each. */
@@ -40,7 +45,7 @@ const accounts = Layer.sync(AccountRepository, () => {
       }),
     addKey: () => Effect.void,
     findByKey: () => Effect.succeedNone,
-    findByName: () => Effect.succeedNone,
+    findByName: (name) => Effect.sync(() => (kept.has(name) ? Option.some(account(name)) : Option.none())),
     list: Effect.sync(() =>
       [...kept].map(([name, { comment, publicKey }]) =>
         ListedAccount.make({
@@ -143,9 +148,32 @@ const hosts = Layer.sync(Hosts, () => {
   }
 })
 
+/** A record in which nothing is wrong. */
+const doctor = Layer.succeed(Doctor, {
+  examine: Effect.succeed({ examined: { builds: 1, attempts: 1, nars: 0, events: 9 }, findings: [], notes: [] })
+})
+
+/** Quotas of accounts that store nothing. */
+const quotas = Quotas.layer({ storedBytes: 2 ** 40 }).pipe(
+  Layer.provide([
+    Layer.sync(QuotaRepository, () => {
+      let said: Overrides = {}
+      return {
+        find: () => Effect.sync(() => said),
+        set: (_, name, amount) => Effect.sync(() => void (said = { ...said, [name]: amount })),
+        unset: (_, name) =>
+          Effect.sync(() => void (said = Object.fromEntries(Object.entries(said).filter(([key]) => key !== name))))
+      }
+    }),
+    Layer.succeed(ViewRepository, { storedBytes: () => Effect.succeed(0) } as unknown as ViewRepository["Service"])
+  ])
+)
+
 /** Of their other methods, no request has need. */
 const others = Layer.mergeAll(
+  doctor,
   hosts,
+  quotas,
   Layer.succeed(Builds, { standing: () => Effect.succeed(null) } as unknown as Builds["Service"]),
   Layer.succeed(LogStore, { size: () => Effect.succeed(7) } as unknown as LogStore["Service"]),
   Layer.succeed(ReadLogRepository, { list: () => Effect.succeed([]) } as unknown as ReadLogRepository["Service"])
@@ -178,6 +206,32 @@ describe("the operator", () => {
       assert.include(said, `account ann added, opened by ${fingerprint(publicKey)}`)
       assert.match(listed, /^ann +SHA256:\S+ +ann here$/m)
       assert.include(again.message, "expected a new name")
+    })
+  )
+
+  it.live("says what an account may have, and sees it at once", () =>
+    Effect.gen(function* () {
+      const dataDir = yield* served
+      const { publicKey } = yield* OpenSshKey.generate("")
+      const file = path.join(dataDir, "ann.pub")
+      fs.writeFileSync(file, `${OpenSshKey.printPublic(publicKey, "ann here")}\n`)
+      const quotas = (...words: ReadonlyArray<string>) => run(["accounts", "quotas", ...words, "--data-dir", dataDir])
+      assert.include((yield* Effect.flip(quotas("ann"))).message, "expected an account's name, found ann")
+      yield* run(["accounts", "add", "ann", "--key", file, "--data-dir", dataDir])
+
+      const before = yield* quotas("ann")
+      assert.match(before, /^running +none +- +builds running at a time/m)
+      assert.match(before, /^stored +1T +0 /m)
+
+      const after = yield* quotas("ann", "running=4", "stored=11G", "log=none")
+      assert.match(after, /^running +4 /m)
+      assert.match(after, /^stored +11G /m)
+      assert.match(after, /^log +none /m)
+      assert.match(yield* quotas("ann", "stored=standard"), /^stored +1T /m)
+
+      const message = (word: string) => Effect.map(Effect.flip(quotas("ann", word)), ({ message }) => message)
+      assert.include(yield* message("storage=1"), "expected QUOTA=AMOUNT with a quota of connections")
+      assert.include(yield* message("stored=-1"), `stored: expected a number, a size such as 11G`)
     })
   )
 
