@@ -6,6 +6,7 @@
  *   launcher network NAMESPACE ID FOR PASTA RESOLVER PREFIX...
  *   launcher remove NAMESPACE DIRECTORY...
  *   launcher sweep FIRST COUNT
+ *   launcher ticks
  *
  * NAMESPACE is the descriptor of the wide user namespace, in which 0 is the user that the server runs as. ROOT and
  * BUILDER are two further ids in it, for users and groups alike. The executor runs as ROOT and its builder as BUILDER:
@@ -19,7 +20,8 @@
  * `run` ends once everything that it started is gone and SCRATCH is removed. SIGTERM makes that happen now. `jail`
  * becomes the program, as ID, with the directories as jail.h says; GROUPS is `keep` where the server's supplementary
  * groups are what lets it use a device, else `drop`. `sweep`
- * kills whoever runs under one of COUNT ids from FIRST on, and waits until they are gone.
+ * kills whoever runs under one of COUNT ids from FIRST on, and waits until they are gone. `ticks` writes what ticks.h
+ * says to stdout.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -45,6 +47,7 @@
 #include "network.h"
 #include "remove.h"
 #include "tap.h"
+#include "ticks.h"
 
 enum { INPUTS_BYTES_MAX = 64 << 20, CGROUPS_MAX = 8 };
 
@@ -389,8 +392,10 @@ int main(int count, char **words)
 	} else if (count == 4 && !strcmp(words[1], "sweep")) {
 		while (sweep(number(words[2]), number(words[3])) > 0)
 			;
+	} else if (count == 2 && !strcmp(words[1], "ticks")) {
+		dprintf(1, "%ld\n", ticks_kilohertz());
 	} else {
-		dprintf(2, "usage: launcher run|jail|network|remove|sweep ...\n");
+		dprintf(2, "usage: launcher run|jail|network|remove|sweep|ticks ...\n");
 		return 2;
 	}
 	return 0;

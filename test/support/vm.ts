@@ -17,6 +17,7 @@ export class Place extends Context.Service<
   Place,
   MicroVmSandbox.Options & {
     readonly dataDirectory: string
+    readonly programDirectory: string
     readonly subUids: { readonly first: number; readonly count: number }
     readonly closure: Closure
   }

@@ -78,6 +78,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const directory = path.join(dataDirectory, "vms")
   const ids = new SubUids(subUids.count)
 
+  const counterKilohertz = yield* Launcher.counterKilohertz(programs)
+
   const open = Effect.fnUntraced(function* (order: Order): Effect.fn.Return<Machine, SandboxError, Scope.Scope> {
     const { accelerator, guest } = order
     const qemu = order.qemu ?? (yield* found(Qemu.programs[guest.arch]))
@@ -108,6 +110,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       cores: order.cores,
       memoryBytes: order.memoryBytes + guestBytes,
       hasNetwork: port !== null,
+      counterKilohertz,
       commandLine: guest.commandLine
     }
     const contents: Jail.Contents = {

@@ -4,7 +4,7 @@
  * Its last words on stderr are kept for the error that they explain.
  */
 import { Duration, Effect, Exit, type Scope } from "effect"
-import { type ChildProcess, spawn } from "node:child_process"
+import { type ChildProcess, execFile, spawn } from "node:child_process"
 import { Duplex, Readable, Writable } from "node:stream"
 import { SandboxError } from "../SandboxError.ts"
 
@@ -157,6 +157,18 @@ export const remove = (programs: Programs, userNamespaceFd: number, directories:
         ["remove", "3", ...directories],
         ["ignore", "ignore", "pipe", userNamespaceFd]
       )
+
+/** How fast the counter goes by which an emulated machine has its time, in kilohertz; 0 where that is not known. */
+export const counterKilohertz = (programs: Programs): Effect.Effect<number, SandboxError> =>
+  Effect.callback((resume) => {
+    execFile(programs.launcher, ["ticks"], { env: {}, cwd: "/" }, (error, said) =>
+      resume(
+        error === null
+          ? Effect.succeed(Number.parseInt(said, 10))
+          : Effect.fail(failed("measuring the counter of time", error.message))
+      )
+    )
+  })
 
 /** Kills whoever runs under the ids, and waits until they are gone. */
 export const sweep = (programs: Programs, ids: { readonly first: number; readonly count: number }) =>

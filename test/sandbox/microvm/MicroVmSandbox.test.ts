@@ -1,5 +1,6 @@
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Exit, Stream } from "effect"
+import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { Sandbox } from "../../../src/sandbox/Sandbox.ts"
@@ -81,6 +82,20 @@ layer(vm.layer, { timeout: "120 seconds", excludeTestServices: true })((it) => {
           assert.strictEqual(cores, "1")
           assert.include((yield* sandbox.narOf(ended.running)).toString("latin1"), "hi\n")
           assert.isAbove(ended.usage.memoryPeakBytes ?? 0, 0)
+        })
+      )
+    )
+
+    it.effect.skipIf(process.arch !== "x64")("has been told how fast its time goes, and has not guessed", () =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const { programDirectory } = yield* vm.Place
+          const told = Number(execFileSync(path.join(programDirectory, "launcher"), ["ticks"])) / 1000
+
+          const { log } = yield* run({ script: "grep MHz /proc/cpuinfo" })
+
+          // Measured twice, and each time to some millionths.
+          assert.closeTo(Number(/: (\S+)/.exec(log)?.[1]), told, told / 10_000)
         })
       )
     )

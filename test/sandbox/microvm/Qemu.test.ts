@@ -8,6 +8,7 @@ const machine: Qemu.Machine = {
   cores: 3,
   memoryBytes: 2 ** 30 + 1,
   hasNetwork: false,
+  counterKilohertz: 2_596_122,
   commandLine: "quiet panic=-1"
 }
 
@@ -29,7 +30,15 @@ describe("the command line of QEMU", () => {
 
     assert.deepStrictEqual(after(words, "-smp"), ["3"])
     assert.deepStrictEqual(after(words, "-m"), ["1025M"])
-    assert.deepStrictEqual(after(words, "-append"), ["quiet panic=-1"])
+    assert.deepStrictEqual(after(words, "-append"), ["quiet panic=-1 tsc_early_khz=2596122"])
+  })
+
+  it("tells an emulated x86 alone how fast its counter is, and only if that is known", () => {
+    const others = all.filter(([name]) => name !== "x86_64 by tcg").map(([, one]) => one)
+
+    for (const one of [...others, { ...machine, counterKilohertz: 0 }]) {
+      assert.deepStrictEqual(after(Qemu.words(one), "-append"), ["quiet panic=-1"])
+    }
   })
 
   it.each(all)("gives a machine of %s two disks, a port and no network", (_, one) => {
