@@ -5,7 +5,7 @@
  * Everything is the product's own, from the jail to the block server; what stands above, which tries again what was
  * lost and leaves what is too long, is played here.
  */
-import { Deferred, Effect, Exit, Layer, type Scope, Stream } from "effect"
+import { Deferred, Duration, Effect, Exit, Layer, type Scope, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
@@ -37,6 +37,9 @@ const fullDiskBytes = 24 * 2 ** 20
 
 /** What a build may hand over here. */
 const outputBytesMax = 2 ** 27
+
+/** Until a machine says its first word, on a host that has much else to do. */
+const bootSecondsMax = 60
 
 /** What our own process may grow by, whatever a guest says. */
 const growthBytesMax = 192 * 2 ** 20
@@ -173,7 +176,13 @@ export const make = Effect.map(hall, ({ closure, data, full, machines, onFull, p
       })
     )
     const leaving = Effect.as(Deferred.await(struck), left)
-    const ending = yield* mishap.strike === "leave" ? Effect.raceFirst(building, leaving) : building
+    const given = (mishap.within[moment] ?? 0) + milliseconds / 1000 + bootSecondsMax
+    const ending = yield* (mishap.strike === "leave" ? Effect.raceFirst(building, leaving) : building).pipe(
+      Effect.timeoutOrElse({
+        duration: Duration.seconds(given),
+        orElse: () => Effect.succeed<Ending>({ class: "left", detail: `nothing had come of it after ${given} s` })
+      })
+    )
     return { ending, at }
   }, Effect.scoped)
 

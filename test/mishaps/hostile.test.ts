@@ -130,7 +130,7 @@ describe("a QEMU that has been taken over", { timeout: 120_000 }, () => {
         assert.isAtLeast(answers.length, targets.length)
         assert.deepStrictEqual(
           tried(
-            /^(read|write|connect|setuid|setgid|mount|remount|umount|chroot|mknod|ptrace|bpf|open|priority)/
+            /^(read|write|connect|setuid|setgid|mount|remount|umount|chroot|mknod|ptrace|bpf|open|priority|socket)/
           ).filter(({ got }) => got === "yes"),
           [{ tried: "connect /run/store.sock", got: "yes" }]
         )

@@ -235,6 +235,34 @@ describe("BlockServer", { timeout: 10_000 }, () => {
     )
   )
 
+  it.effect("hears of no path that was not to be seen", () =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const place = yield* processes.directory
+        const store = new blockServer.Store(place)
+        const closure = store.closure(trees)
+        const [first, second] = closure.map(({ path }) => path)
+        const inputs = [first, blockServer.pathOf(100), second, first].map((path, bytes) => ({ path, bytes }))
+        // A process that says what it is told to say.
+        const lies = `
+          const answers = {
+            Compose: { _tag: "Composed", sizeBytes: 4096 }, ReadLog: { _tag: "Read", inputs: ${JSON.stringify(inputs)} }
+          }
+          process.on("message", ({ _tag, disk }) => answers[_tag] && process.send({ ...answers[_tag], disk }))
+          process.send({ _tag: "Ready" })`
+        const launch = { ...blockServer.unjailed, command: [process.execPath, "-e", lies] }
+        const context = yield* Layer.build(blockServer.layer(store, launch))
+
+        const disk = yield* Effect.provide(serve(closure, path.join(place, "store.sock")), context)
+
+        assert.deepStrictEqual(yield* disk.readLog, [
+          { path: first!, bytes: 3 },
+          { path: second!, bytes: 2 }
+        ])
+      })
+    )
+  )
+
   it.effect("says why it cannot be started", () =>
     Effect.gen(function* () {
       const place = yield* processes.directory
