@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { SecureRandom } from "effect/crypto"
 import * as BuildId from "../../domain/BuildId.ts"
-import * as Requirements from "../../domain/Requirements.ts"
+import type * as Requirements from "../../domain/Requirements.ts"
 import type { PathInfo } from "../../protocol/nix/PathInfo.ts"
 import { nameOf } from "../../protocol/nix/StorePath.ts"
 import { ViewRepository } from "../../storage/ViewRepository.ts"
