@@ -223,7 +223,23 @@ const prepare = Effect.fnUntraced(function* ({ client }: Identity.Identity) {
   else yield* accounts.addKey(found.value.id, client)
 })
 
-const serve = Effect.fnUntraced(function* (config: Config, identity: Identity.Identity, end: Effect.Effect<void>) {
+/** How far the server is with its end. */
+interface Course {
+  /** Told to end, and nothing is begun any more. */
+  isDraining: boolean
+  /** What is under way is handed on. */
+  isEnding: boolean
+}
+
+/** What runs may go on for as long as it is let; what is then still under way is the next server's. */
+const end = Effect.fnUntraced(function* ({ drainSeconds }: Config, course: Course) {
+  const hosts = yield* Hosts.Hosts
+  course.isDraining = true
+  yield* hosts.finish(Duration.seconds(drainSeconds))
+  course.isEnding = true
+})
+
+const serve = Effect.fnUntraced(function* (config: Config, identity: Identity.Identity, course: Course) {
   const { kinds } = yield* Sandbox
   const ssh = yield* SshServer
   const http = yield* Health
@@ -241,22 +257,20 @@ const serve = Effect.fnUntraced(function* (config: Config, identity: Identity.Id
     memoryBytes: config.memoryBytes
   })
   process.stdout.write(`${readyLine(reach)}${welcome(reach)}`)
-  const hosts = yield* Hosts.Hosts
-  return yield* Effect.onInterrupt(Effect.never, () =>
-    Effect.andThen(hosts.finish(Duration.seconds(config.drainSeconds)), end)
-  )
+  return yield* Effect.onInterrupt(Effect.never, () => end(config, course))
 })
 
 const server = (config: Config) =>
   Effect.gen(function* () {
     const identity = yield* Identity.prepare(config.dataDir)
-    let isEnding = false
-    const end = Effect.sync(() => {
-      isEnding = true
-    })
+    const course: Course = { isDraining: false, isEnding: false }
     const doors = Layer.mergeAll(
       SshServer.layer({ ...config.sshListen, hostKey: identity.hostKey, handler }).pipe(Layer.provide(authentication)),
-      Health.layer({ ...config.httpListen, metricsAllow: config.metricsAllow, ready: Effect.succeed(true) }),
+      Health.layer({
+        ...config.httpListen,
+        metricsAllow: config.metricsAllow,
+        ready: Effect.sync(() => !course.isDraining)
+      }),
       Process.layer,
       Gauges.layer(config.dataDir),
       SchedulerGauges.layer,
@@ -271,10 +285,10 @@ const server = (config: Config) =>
       Layer.provideMerge(Layer.merge(sandbox(config), outputs)),
       Layer.provideMerge(storage(config)),
       Layer.provideMerge(SecureRandom.layerWebCrypto),
-      Layer.provideMerge(Layer.succeed(Ending, () => isEnding)),
+      Layer.provideMerge(Layer.succeed(Ending, () => course.isEnding)),
       Layer.provideMerge(Layer.succeed(Isolation, config.isolating))
     )
-    return yield* Effect.provide(serve(config, identity, end), house)
+    return yield* Effect.provide(serve(config, identity, course), house)
   })
 
 const main = Effect.gen(function* () {

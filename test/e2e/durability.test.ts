@@ -150,6 +150,7 @@ describe("a server that is told to end", () => {
 
     world.drover.process.signal("SIGTERM", "alone")
     await world.drover.process.line(/waiting for builders to end/)
+    assert.strictEqual((await fetch(`http://${world.drover.ready.http}/readyz`)).status, 503)
     await pause.end()
     const { err, status } = await building.ended
     await Promise.all([queued.ended, world.drover.process.ended])
