@@ -182,20 +182,16 @@ export class BuildRepository extends Context.Service<
 
       const finish = Effect.fn("BuildRepository.finish")(
         function* (build: string, { message, outputs, state, status }: BuildEnd, attempt?: AttemptId) {
-          // Nobody is owed it any more, whoever waits for it now and whoever had only been cut off.
           const ended = yield* sql`
-            with ended as (
-              update build set state = ${state}, status = ${status}, message = ${message}, ended_at = now()
-              where id = ${build} and ended_at is null
-                and (${attempt ?? null}::uuid is null or current_attempt = ${attempt ?? null}::uuid)
-              returning id
-            ), forgotten as (
-              delete from build_order using ended where build_order.build = ended.id
-            )
-            select id from ended`
+            update build set state = ${state}, status = ${status}, message = ${message}, ended_at = now()
+            where id = ${build} and ended_at is null
+              and (${attempt ?? null}::uuid is null or current_attempt = ${attempt ?? null}::uuid)
+            returning id`
           if (ended.length === 0) return "superseded" as const
-          // What still runs when the build has its answer is nobody's any more.
+          // What still runs when the build has its answer is nobody's any more. Nobody is owed it, whoever waits for it
+          // now and whoever had only been cut off; and whoever came just before, which only a later statement sees.
           yield* sql`
+            with forgotten as (delete from build_order where build = ${build}::uuid)
             update attempt set ended_at = now(), outcome = 'cancelled' where build = ${build} and ended_at is null`
           if (outputs.length > 0) {
             yield* sql`

@@ -88,18 +88,20 @@ export class WaitRepository extends Context.Service<
       const unsynced = sql`(select set_config('synchronous_commit', 'off', true)) as unsynced`
 
       const begin = Effect.fn("WaitRepository.begin")(
-        // Where the build is gone already, which then has ended, there is nothing to wait for.
+        // Where the build is gone already, which then has ended, there is nothing to wait for. It does not end meanwhile:
+        // the wait would stay.
         ({ account, build, derivation, id, limits, settings }: Wait) => sql`
-          with ordered as (
+          with open as (
+            select id from build, ${unsynced} where id = ${build}::uuid and ended_at is null for share of build
+          ), ordered as (
             insert into build_order (build, derivation)
-            select id, ${Codec.encode(Wire.BasicDerivation, derivation, version)}::bytea
-            from build, ${unsynced} where id = ${build}::uuid and ended_at is null
+            select id, ${Codec.encode(Wire.BasicDerivation, derivation, version)}::bytea from open
             on conflict do nothing
           )
           insert into build_wait (id, build, account, limits, settings)
           select ${id}::uuid, id, ${account.id}::uuid, ${JSON.stringify(limits)}::text::jsonb,
             ${JSON.stringify(settings)}::text::jsonb
-          from build where id = ${build}::uuid and ended_at is null
+          from open
           on conflict do nothing`,
         Effect.asVoid,
         Effect.catchTag("SqlError", fromSql("recording who waits for a build").SqlError)
