@@ -1,5 +1,6 @@
 /** Who is apart from whom is what the operator says, in the words of the record. */
 import { assert, describe, it } from "@effect/vitest"
+import type { Backend } from "../../src/domain/Attempt.ts"
 import * as Isolation from "../../src/domain/Isolation.ts"
 
 describe("isolating backends", () => {
@@ -8,7 +9,7 @@ describe("isolating backends", () => {
     ["kvm,emulated,kvm", ["kvm", "emulated"]],
     ["process", ["process"]],
     ["none", []]
-  ])("%s", (text, backends) => {
+  ] satisfies ReadonlyArray<readonly [string, Array<Backend>]>)("%s", (text, backends) => {
     assert.deepStrictEqual(Isolation.parse(text), backends)
     assert.deepStrictEqual(Isolation.parse(Isolation.print(Isolation.parse(text)!)), backends)
   })
