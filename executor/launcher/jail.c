@@ -7,13 +7,17 @@
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../die.h"
 
-enum { DIRECTORIES_MAX = 8 };
+enum {
+	DIRECTORIES_MAX = 8,
+	PROCESSES_MAX = 1024,	/* QEMU has some eighty threads; one that is taken over would have all numbers there are */
+};
 
 /* It is on every machine, and the program looks for nothing in it. */
 static const char place[] = "/tmp";
@@ -44,6 +48,7 @@ static void bind_directories(char *const *directories)
 
 void jail(unsigned id, char *const *directories, char *const *program, int last)
 {
+	static const struct rlimit processes = { PROCESSES_MAX, PROCESSES_MAX };
 	char *const environment[] = { NULL };
 	pid_t parent = getppid();
 
@@ -52,6 +57,8 @@ void jail(unsigned id, char *const *directories, char *const *program, int last)
 	bind_directories(directories);
 	if (chdir("/") || setresgid(id, id, id) || setresuid(id, id, id))
 		die("becoming id %u of the user namespace", id);
+	if (setrlimit(RLIMIT_NPROC, &processes))
+		die("setrlimit");
 	/* What the server has by accident, from who started it, is no business of the program's. */
 	if (syscall(SYS_close_range, last + 1, ~0u, 0))
 		die("close_range");

@@ -54,6 +54,13 @@ describe.each(schemes)("a build over %s", (scheme) => {
       build?.attempts.map(({ sandbox }) => sandbox),
       ["emulated"]
     )
+    const shown = await world.drover.command("builds", "show", `${build?.id}`, "--json")
+    // Its shape is what the test of the operator's commands is about.
+    const { inputsRead } = JSON.parse(shown.out) as { readonly inputsRead: ReadonlyArray<{ readonly read: number }> }
+    assert.deepStrictEqual(
+      inputsRead.map(({ read }) => read),
+      [1]
+    )
   })
 
   it("takes its machine along when its client leaves", async () => {
@@ -85,6 +92,27 @@ describe.each(schemes)("a build over %s", (scheme) => {
       record?.attempts.map(({ outcome }) => outcome),
       ["lost", "succeeded"]
     )
+  })
+})
+
+describe("a build that needs more memory than its machine has", () => {
+  it("goes again in a larger one, unseen: it has no last words", async () => {
+    const client = await world.clientAsking("DROVER_DEFAULT_MEM=64M")
+    const hungry = derivation(
+      "hungry",
+      `echo begun
+       $bb/busybox head -c 200000000 /dev/zero | $bb/busybox tail -c 200000000 > held || { echo failed; exit 1; }
+       $bb/busybox wc -c < held > $out; echo made`
+    )
+
+    const { err, out, status } = await client.build(hungry, "ssh-ng")
+
+    assert.strictEqual(status, 0, err)
+    assert.strictEqual(await client.store.must(["cat", out.trim()]), "200000000")
+    assert.deepStrictEqual(err.match(/begun|failed|made|Killed|drover:.*/g), ["begun", "made"])
+    const [build] = await world.drover.builds()
+    const outcomes = build?.attempts.map(({ outcome }) => outcome) ?? []
+    assert.deepStrictEqual([outcomes[0], outcomes.at(-1)], ["out-of-memory", "succeeded"])
   })
 })
 

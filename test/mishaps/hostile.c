@@ -26,7 +26,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { CHANNEL = 5, READY = 0x81, LOG = 0x82, DESCRIPTORS_MAX = 1024 };
+enum { CHANNEL = 5, READY = 0x81, LOG = 0x82, DESCRIPTORS_MAX = 1024, PROCESSES_MAX = 1024 };
 
 static void frame(unsigned char type, const void *payload, unsigned length)
 {
@@ -202,6 +202,20 @@ static void tell_descriptors(void)
 	}
 }
 
+/* As many of itself as it may. They only wait. */
+static int multiply(void)
+{
+	int made = 0;
+	pid_t child;
+
+	while (made < 10 * PROCESSES_MAX && (child = fork()) >= 0) {
+		while (!child)
+			pause();
+		made++;
+	}
+	return made;
+}
+
 int main(void)
 {
 	static char noise[65536];
@@ -237,6 +251,7 @@ int main(void)
 	try_privileges();
 	walk("");
 	say("in sight: %u, to be read: %u", seen, readable);
+	say("processes made: %d", multiply());
 	say("done");
 	memset(noise, 'x', sizeof(noise));
 	for (;;)
