@@ -13,6 +13,7 @@ import * as Hosts from "./actors/builder/Hosts.ts"
 import * as LocalBuilders from "./actors/builder/LocalBuilders.ts"
 import { Builds } from "./actors/build/Builds.ts"
 import { DisconnectGrace } from "./actors/build/Keeping.ts"
+import { recorded } from "./actors/build/Recorded.ts"
 import * as Recovery from "./actors/build/Recovery.ts"
 import { Ending } from "./actors/Ending.ts"
 import * as SchedulerGauges from "./actors/scheduler/Gauges.ts"
@@ -195,12 +196,13 @@ const authentication = Layer.effect(
     const { findByKey } = yield* AccountRepository
     const { take } = yield* Quotas
     return {
-      findByKey: (key) => Effect.orDie(Effect.map(findByKey(key), Option.getOrNull)),
+      // While the database starts again, whoever comes waits for it, and no longer than for any other word of ours.
+      findByKey: (key) => recorded(Effect.map(findByKey(key), Option.getOrNull)),
       admit: (account) =>
         take(account, "connections").pipe(
           Effect.as(null),
           Effect.catchTag("QuotaReached", ({ message }) => Effect.succeed(message)),
-          Effect.orDie
+          recorded
         )
     }
   })
@@ -208,7 +210,7 @@ const authentication = Layer.effect(
 
 const handler: Handler<WorkerSession.Services> = Effect.fnUntraced(function* (command, unpaced) {
   const { paces } = yield* Quotas
-  const channel = PacedChannel.make(unpaced, yield* Effect.orDie(paces(unpaced.account.id)))
+  const channel = PacedChannel.make(unpaced, yield* recorded(paces(unpaced.account.id)))
   return yield* command.protocol === "worker"
     ? WorkerSession.run(channel)
     : ServeSession.run(channel, { writable: command.writable })

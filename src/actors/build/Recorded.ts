@@ -1,5 +1,5 @@
 /**
- * The one owner of retries of what builds have to record or look up.
+ * The one owner of retries of what builds, and those who come for them, have to record or look up.
  *
  * A database that was killed is back within seconds, and after a crash of the machine once it has replayed its log; until
  * then nobody is told anything that is not on record. After that it is a defect, and whoever waits is told of that.
