@@ -55,7 +55,7 @@ export class Disk {
         setState: (build, state) => ask("setState", () => rows.setState(build, state)),
         beginAttempt: (build, attempt) => ask("beginAttempt", (now) => rows.beginAttempt(build, attempt, now)),
         endAttempt: (attempt, { outcome }) => ask("endAttempt", (now) => rows.endAttempt(attempt, outcome, now)),
-        finish: (build, how) => ask("finish", (now) => rows.finish(build, how, now)),
+        finish: (build, how, attempt) => ask("finish", (now) => rows.finish(build, how, now, attempt)),
         setLimit: (build, seconds) => ask("setLimit", () => rows.setLimit(build, seconds))
       }),
       Layer.succeed(ReuseRepository, {

@@ -98,9 +98,9 @@ export class Rows {
     return "written"
   }
 
-  finish(build: string, how: BuildEnd, now: number): Written {
+  finish(build: string, how: BuildEnd, now: number, attempt?: string): Written {
     const row = this.#open(build)
-    if (row === null) return "superseded"
+    if (row === null || (attempt !== undefined && row.current?.id !== attempt)) return "superseded"
     this.#finish(row, how, now)
     return "written"
   }

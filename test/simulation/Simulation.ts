@@ -7,6 +7,7 @@
  */
 import { Cause, Context, Duration, Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { SecureRandom } from "effect/crypto"
+import { Delivery } from "../../src/actors/Actor.ts"
 import * as Hosts from "../../src/actors/builder/Hosts.ts"
 import { Builds } from "../../src/actors/build/Builds.ts"
 import { DisconnectGrace } from "../../src/actors/build/Keeping.ts"
@@ -33,6 +34,9 @@ const turnsMax = 2_000_000
 
 /** Milliseconds: the longest that anything takes to be over once everybody is served or gone. */
 const settlingMax = 3_600_000
+
+/** Messages to a build that name the attempt of which they speak. */
+const fromBuilders: ReadonlySet<string> = new Set(["Exited", "Imported", "Failed", "OutOfMemory", "BuilderLost"])
 
 /** What led to a complaint is in the last events. */
 const trailMax = 200
@@ -182,6 +186,13 @@ class Simulation {
       SecureRandom.SecureRandom,
       SecureRandom.make((size) => Uint8Array.from({ length: size }, () => chance.below(256)))
     )
+    // What builders say comes twice now and then, the second time too late.
+    const delivery = Layer.succeed(Delivery, (deliver, message) => {
+      deliver()
+      if (!fromBuilders.has(message._tag) || !chance.happens(0.1)) return
+      this.#count("words said twice")
+      life.after(chance.below(5000), deliver)
+    })
     return Recovery.layer.pipe(
       Layer.provideMerge(Builds.layer),
       Layer.provide(Layer.succeed(DisconnectGrace, Duration.seconds(30))),
@@ -193,6 +204,7 @@ class Simulation {
         Layer.mergeAll(
           random,
           journal,
+          delivery,
           Layer.succeed(Ending, () => server.isEnding)
         )
       )
