@@ -1,48 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
-import { HashMap, Schema } from "effect"
+import { HashMap } from "effect"
 import * as Line from "../../../src/actors/scheduler/Line.ts"
 import * as Queue from "../../../src/actors/scheduler/Queue.ts"
-import * as Room from "../../../src/actors/scheduler/Room.ts"
 import * as Standing from "../../../src/actors/scheduler/Standing.ts"
 import { AccountId } from "../../../src/domain/Account.ts"
 import { LeaseId } from "../../../src/domain/Lease.ts"
 import { HostId } from "../../../src/domain/Host.ts"
-import * as Naive from "../../support/NaiveQueue.ts"
 import { host, need } from "../../support/needs.ts"
+import { granted, queue } from "../../support/queue.ts"
 
 const seconds = 1000
-
-/** A queue that is told one thing after another. */
-const queue = (hosts: ReadonlyArray<ReturnType<typeof host>>) => {
-  let books = Queue.open(hosts)
-  const decisions: Array<Queue.Decision> = []
-  let at = 0
-  const tell = (message: Untimed<Queue.Message>) => {
-    const [next, made] = Queue.step(books, { ...message, at })
-    books = next
-    decisions.push(...made)
-    return made
-  }
-  return {
-    ask: (...needs: ReadonlyArray<ReturnType<typeof need>>) =>
-      granted(needs.flatMap((need) => tell({ _tag: "Requested", need }))),
-    giveBack: (...leases: ReadonlyArray<string>) =>
-      granted(leases.flatMap((lease) => tell({ _tag: "Returned", lease: LeaseId.make(lease) }))),
-    change: (host: string, state: Room.State) => tell({ _tag: "HostChanged", host: HostId.make(host), state }),
-    tell,
-    pass: (milliseconds: number) => {
-      at += milliseconds
-    },
-    books: () => books,
-    decisions
-  }
-}
-
-type Untimed<M> = M extends Queue.Message ? Omit<M, "at"> : never
-
-const granted = (decisions: ReadonlyArray<Queue.Decision>) =>
-  decisions.flatMap((decision) => (decision._tag === "Granted" ? [decision.lease.id as string] : []))
-const waitingIn = ({ line }: Queue.Books) => HashMap.toValues(line.waiting)
 
 describe("the queue", () => {
   it("lends what is free, and lets the next wait until it comes back", () => {
@@ -313,7 +280,7 @@ describe("the queue", () => {
       // A host that is out of service is registered still.
       change("h", "draining")
       ask(asked)
-      assert.lengthOf(waitingIn(books()), decisions.length === 0 ? 1 : 0)
+      assert.lengthOf(HashMap.toValues(books().line.waiting), decisions.length === 0 ? 1 : 0)
       return decisions.map((decision) => (decision._tag === "NeverFits" ? decision.reason : ""))
     }
 
@@ -352,187 +319,5 @@ describe("the queue", () => {
     assert.match(says("big")!, /4G on x86_64-linux; a host is being kept free for it$/)
     change("h", "quarantined")
     assert.match(says("big")!, /no host that could take it is in service$/)
-  })
-
-  describe("is told anything, and", () => {
-    const of = (name: string) => Schema.Literals([`${name}0`, `${name}1`, `${name}2`, `${name}3`])
-    const told = Schema.Array(
-      Schema.Struct({
-        what: Schema.Literals([
-          "ask",
-          "ask",
-          "ask",
-          "ask",
-          "ask",
-          "return",
-          "return",
-          "return",
-          "rank",
-          "state",
-          "join",
-          "weigh"
-        ]),
-        lease: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 19 })),
-        account: of("account"),
-        system: Schema.Literals(["x86_64-linux", "x86_64-linux", "aarch64-linux"]),
-        cores: Schema.Literals([1, 1, 2, 3, "all"]),
-        gib: Schema.Literals([0.5, 1, 3]),
-        rank: Schema.Literals([0, 0, 5, 60]),
-        host: of("host"),
-        state: Schema.Literals(["open", "open", "draining", "quarantined", "lost"]),
-        pass: Schema.Literals([0, 500, 4000, 20_000])
-      })
-    )
-    type Told = typeof told.Type
-
-    const hosts = [
-      host("host0", 2, 4),
-      host("host1", 4, 8, { features: [] }),
-      host("host2", 4, 8, {
-        features: [],
-        systems: ["x86_64-linux", "aarch64-linux"],
-        emulatedSystems: ["aarch64-linux"]
-      })
-    ]
-    const later = host("host3", 3, 6, { systems: ["aarch64-linux"] })
-
-    /** The messages, of which none asks for a lease that is out. */
-    const messages = (told: Told): ReadonlyArray<Queue.Message> => {
-      const out = new Set<number>()
-      let at = 0
-      return told.flatMap((each): ReadonlyArray<Queue.Message> => {
-        at += each.pass
-        const lease = LeaseId.make(`lease${each.lease}`)
-        switch (each.what) {
-          case "ask": {
-            if (out.has(each.lease)) return []
-            out.add(each.lease)
-            const { account, cores, gib, rank, system } = each
-            return [
-              {
-                _tag: "Requested",
-                at,
-                need: need(lease, cores, gib, { account: AccountId.make(account), rank, system })
-              }
-            ]
-          }
-          case "return":
-            out.delete(each.lease)
-            return [{ _tag: "Returned", at, lease }]
-          case "rank":
-            return [{ _tag: "Reprioritised", at, lease, rank: each.rank }]
-          case "state":
-            return [{ _tag: "HostChanged", at, host: HostId.make(each.host), state: each.state }]
-          case "join":
-            return [{ _tag: "HostJoined", at, host: later }]
-          case "weigh":
-            return [{ _tag: "Weighed", at, account: AccountId.make(each.account), weight: each.gib }]
-        }
-      })
-    }
-
-    it.prop(
-      "decides as one does who looks at everything every time",
-      [told],
-      ([told]) => {
-        let books = Queue.open(hosts)
-        const naive = new Naive.NaiveQueue(hosts)
-        for (const message of messages(told)) {
-          const [next, decisions] = Queue.step(books, message)
-          books = next
-          assert.deepStrictEqual(decisions, naive.receive(message))
-        }
-      },
-      { arbitrary: { runs: 300, size: 120 } }
-    )
-
-    it.prop(
-      "lends no more than there is, keeps its books whole, and leaves nobody waiting who fits",
-      [told],
-      ([told]) => {
-        let books = Queue.open(hosts)
-        const asked = new Set<string>()
-        for (const message of messages(told)) {
-          const [next, decisions] = Queue.step(books, message)
-          books = next
-          if (message._tag === "Requested") asked.add(message.need.lease)
-          if (message._tag === "Returned") asked.delete(message.lease)
-          for (const decision of decisions) if (decision._tag === "NeverFits") asked.delete(decision.lease)
-
-          const { kept, line, loans, room } = books
-          for (const { free, host, keptFor, make, state } of HashMap.values(room.hosts)) {
-            const taken = HashMap.toValues(loans).filter((loan) => loan.host === host.id)
-            assert.isAtLeast(free.cores, 0)
-            assert.isAtLeast(free.memoryBytes, 0)
-            assert.strictEqual(free.cores + taken.reduce((sum, { price }) => sum + price.cores, 0), host.cores)
-            assert.strictEqual(
-              free.memoryBytes + taken.reduce((sum, { price }) => sum + price.memoryBytes, 0),
-              host.memoryBytes
-            )
-            if (state !== "open" || keptFor !== null) continue
-            assert.isNull(Line.choose(line, Room.makeOf(room, make), free), "somebody waits for what is free")
-          }
-          assert.sameMembers([...HashMap.keys(loans), ...HashMap.keys(line.waiting)], [...asked])
-          assert.includeMembers([...HashMap.keys(line.waiting)], [...HashMap.keys(kept)])
-        }
-      },
-      { arbitrary: { runs: 100, size: 120 } }
-    )
-
-    it.prop(
-      "leaves nobody waiting, and nothing in its books, once everything has come back",
-      [told],
-      ([told]) => {
-        let books = [
-          ...messages(told),
-          ...hosts.map(({ id }) => ({ _tag: "HostChanged", at: 1e9, host: id, state: "open" }) as const)
-        ].reduce((books, message) => Queue.step(books, message)[0], Queue.open([...hosts, later]))
-        books = Queue.step(books, { _tag: "HostChanged", at: 1e9, host: later.id, state: "open" })[0]
-        let at = 1e9
-        for (;;) {
-          const [lease] = HashMap.keys(books.loans)
-          if (lease === undefined) break
-          books = Queue.step(books, { _tag: "Returned", at: (at += 1000), lease })[0]
-        }
-
-        assert.strictEqual(HashMap.size(books.line.waiting), 0)
-        assert.strictEqual(HashMap.size(books.line.shapes), 0)
-        assert.strictEqual(HashMap.size(books.kept), 0)
-        for (const { free, host } of HashMap.values(books.room.hosts)) {
-          assert.deepStrictEqual(free, { cores: host.cores, memoryBytes: host.memoryBytes })
-        }
-        for (const { held, leases } of HashMap.values(books.line.accounts)) {
-          assert.deepStrictEqual([held, leases], [{ cores: 0, memoryBytes: 0 }, 0])
-        }
-      },
-      { arbitrary: { runs: 100, size: 120 } }
-    )
-  })
-
-  it("starts a large build in time, however many small ones come", () => {
-    // Small builds of ten seconds, from three accounts, always more of them than there is room for.
-    const lengthSeconds = 10
-    const { ask, decisions, giveBack, pass } = queue([host("g", 4, 64), host("h", 4, 64)])
-    const ends = new Map<string, number>()
-    let now = 0
-    let made = 0
-    const flood = () =>
-      Array.from({ length: 40 }, () => need(`s${made++}`, 1, 1, { account: AccountId.make(`a${made % 3}`) }))
-    const begin = (leases: ReadonlyArray<string>) => {
-      for (const [index, lease] of leases.entries()) ends.set(lease, now + lengthSeconds + index / 8)
-    }
-    begin(ask(...flood()))
-    begin(ask(need("big", "all", 60, { account: AccountId.make("large") })))
-
-    const bound = Queue.overtakenSecondsMax + 2 * (lengthSeconds + 1)
-    while (granted(decisions).every((id) => id !== "big")) {
-      const [lease, end] = [...ends].sort(([, a], [, b]) => a - b)[0]!
-      ends.delete(lease)
-      pass((end - now) * seconds)
-      now = end
-      assert.isBelow(now, bound, "the large build waits for ever")
-      begin(giveBack(lease))
-      begin(ask(...flood().slice(0, 2)))
-    }
   })
 })
