@@ -108,6 +108,13 @@ describe("a host's life", () => {
     assert.strictEqual(replay([...suspicious, Probed.make({ probe: 1, trouble: "no boot" })]).state._tag, "Quarantined")
   })
 
+  it("is not lent on for doubt once it gives no sandbox, whatever its probe may say later", () => {
+    const { commands, state } = replay([...suspicious, lost("host", "one"), Probed.make({ probe: 1, trouble: null })])
+
+    assert.strictEqual(state._tag, "Quarantined")
+    assert.deepStrictEqual(tags(commands), ["Probe", "Withdraw", "ProbeLater"])
+  })
+
   it("forgets losses that an answer or enough time lies between", () => {
     const [one, two, three] = broken as [Message, Message, Message]
     assert.strictEqual(replay([one, two, Answered.make({}), three]).state._tag, "Serving")
