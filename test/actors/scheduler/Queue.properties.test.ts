@@ -156,6 +156,7 @@ describe("the queue, told anything,", () => {
       assert.strictEqual(HashMap.size(books.line.waiting), 0)
       assert.strictEqual(HashMap.size(books.line.shapes), 0)
       assert.strictEqual(HashMap.size(books.kept), 0)
+      assert.strictEqual(HashMap.size(books.overtaken), 0)
       for (const { free, host } of HashMap.values(books.room.hosts)) {
         assert.deepStrictEqual(free, { cores: host.cores, memoryBytes: host.memoryBytes })
       }
