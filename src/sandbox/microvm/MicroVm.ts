@@ -27,7 +27,7 @@ export interface Options {
   readonly filter: Uint8Array
   /** The scratch disk; this machine's alone. */
   readonly scratchFd: number
-  /** Ends whatever runs under the machine's user id, should it outlive its kill. */
+  /** Ends whatever still runs under the machine's user id, and waits until nothing does. */
   readonly sweep: Effect.Effect<void, SandboxError>
   /** The machine is gone for certain. */
   readonly onGone: Effect.Effect<void>
@@ -238,11 +238,11 @@ export const open = Effect.fnUntraced(function* (
 /** Nothing of a machine is worth a kind word: it is killed, whatever it does. */
 const end = Effect.fnUntraced(function* (machine: Machine, { onGone, sweep }: Options) {
   machine.kill()
-  const isGone = yield* Effect.promise(() => machine.closed).pipe(
-    Effect.as(true),
-    Effect.timeoutOrElse({ duration: goneWithin, orElse: () => Effect.succeed(false) })
+  yield* Effect.promise(() => machine.closed).pipe(
+    Effect.timeoutOrElse({ duration: goneWithin, orElse: () => Effect.void })
   )
-  const swept = isGone ? Exit.void : yield* Effect.exit(sweep)
+  // Its jail's first process closes what it has open a moment before it is gone itself.
+  const swept = yield* Effect.exit(sweep)
   if (Exit.isSuccess(swept)) return yield* onGone
   yield* Effect.logError("a virtual machine is not known to be gone; its user id stays taken", swept.cause)
 })
