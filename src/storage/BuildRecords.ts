@@ -25,7 +25,7 @@ const Attempt = Schema.Struct({
 })
 
 /** A build as `builds list --json` prints it. */
-export class BuildRecord extends Schema.Class<BuildRecord>("drover/BuildRecord")({
+export const BuildRecord = Schema.Struct({
   id: Schema.String,
   /** Absolute, as the client called it. */
   derivation: Schema.String,
@@ -37,13 +37,14 @@ export class BuildRecord extends Schema.Class<BuildRecord>("drover/BuildRecord")
   reusedFrom: Text,
   /** In the order in which they were made. */
   attempts: Schema.Array(Attempt)
-}) {}
+})
+export type BuildRecord = typeof BuildRecord.Type
 
 /** Another build that has to do with this one: the one that answered it, or one that it answered. */
 const Other = Schema.Struct({ id: Schema.String, accounts: Schema.Array(Schema.String), endedAt: Text })
 
 /** A build as `builds show --json` prints it. */
-export class BuildDetails extends Schema.Class<BuildDetails>("drover/BuildDetails")({
+export const BuildDetails = Schema.Struct({
   id: Schema.String,
   /** What makes two builds the same: 64 hexadecimal digits. */
   identity: Schema.String,
@@ -80,7 +81,8 @@ export class BuildDetails extends Schema.Class<BuildDetails>("drover/BuildDetail
       logBytes: Schema.NullOr(Schema.Int)
     })
   )
-}) {}
+})
+export type BuildDetails = typeof BuildDetails.Type
 
 /** Builds that were answered by one, as far as they are named. */
 const answeredMax = 100

@@ -8,7 +8,7 @@
 import { Context, Effect, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql"
 import type { AccountId } from "../domain/Account.ts"
-import { type AttemptId, Backend, Outcome, type Usage } from "../domain/Attempt.ts"
+import type { AttemptId, Backend, Outcome, Usage } from "../domain/Attempt.ts"
 import type { BuildId } from "../domain/BuildId.ts"
 import type { HostId } from "../domain/Host.ts"
 import type { Sha256 } from "../protocol/nix/Hash.ts"
