@@ -272,6 +272,24 @@ describe("hosts", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect("that come back meanwhile are not lent any more", () =>
+    Effect.gen(function* () {
+      const host = yield* machine("host")
+      const service = yield* served([host])
+      yield* lose(service, host, "host", same)
+      yield* Queue.take(host.probed)
+      const waiting = yield* Effect.forkChild(service.attempt(), { startImmediately: true })
+      yield* service.service.finish(Duration.hours(1))
+
+      yield* Queue.offer(host.probes, null)
+      yield* service.until(host.id, "Serving")
+      yield* Queue.offer(host.ends, "well")
+      yield* TestClock.adjust("1 minute")
+
+      assert.isUndefined(waiting.pollUnsafe())
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("end at once where the server has no time, or nothing runs", () =>
     Effect.gen(function* () {
       const host = yield* machine("host")
