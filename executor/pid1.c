@@ -57,6 +57,8 @@ static const struct {
 	{ "/proc/sys/fs/protected_symlinks", "1" },
 	{ "/proc/sys/fs/protected_fifos", "1" },
 	{ "/proc/sys/fs/protected_regular", "2" },
+	/* Who asks at once for more than there is would be refused, and fail; killed for it instead, it gets more. */
+	{ "/proc/sys/vm/overcommit_memory", "1" },
 	/* Should there be a network, the host alone says what its addresses are. */
 	{ "/proc/sys/net/ipv6/conf/default/accept_ra", "0" },
 };

@@ -1,6 +1,6 @@
 /** The running product and clients of it, as one test file has them: opened once, gone at its end. */
 import { afterAll, beforeAll } from "@effect/vitest"
-import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs"
+import { appendFileSync, chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import * as Drover from "../support/Drover.ts"
@@ -56,6 +56,14 @@ export class World {
       build: (expression, scheme, ...flags) => startBuild(expression, scheme, ...flags).ended,
       derivation: (expression) => store.must(["nix-instantiate", "-E", expression])
     }
+  }
+
+  /** One whose connections ask for these settings. */
+  async clientAsking(settings: string): Promise<Client> {
+    const config = path.join(this.directory, `asking-${this.#clients.length}.ssh_config`)
+    copyFileSync(this.drover.sshConfig, config)
+    appendFileSync(config, `  SetEnv ${settings}\n`)
+    return await this.client(config)
   }
 
   /** Adds an account, and gives an ssh_config for it. */

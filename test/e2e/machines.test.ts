@@ -97,18 +97,18 @@ describe.each(schemes)("a build over %s", (scheme) => {
 
 describe("a build that needs more memory than its machine has", () => {
   it("goes again in a larger one, unseen: it has no last words", async () => {
-    const client = await world.clientAsking("DROVER_DEFAULT_MEM=64M")
+    const client = await world.clientAsking("DROVER_DEFAULT_MEM=32M")
     const hungry = derivation(
       "hungry",
       `echo begun
-       $bb/busybox head -c 200000000 /dev/zero | $bb/busybox tail -c 200000000 > held || { echo failed; exit 1; }
+       $bb/busybox head -c 120000000 /dev/zero | $bb/busybox tail -c 120000000 > held || { echo failed; exit 1; }
        $bb/busybox wc -c < held > $out; echo made`
     )
 
     const { err, out, status } = await client.build(hungry, "ssh-ng")
 
     assert.strictEqual(status, 0, err)
-    assert.strictEqual(await client.store.must(["cat", out.trim()]), "200000000")
+    assert.strictEqual(await client.store.must(["cat", out.trim()]), "120000000")
     assert.deepStrictEqual(err.match(/begun|failed|made|Killed|drover:.*/g), ["begun", "made"])
     const [build] = await world.drover.builds()
     const outcomes = build?.attempts.map(({ outcome }) => outcome) ?? []

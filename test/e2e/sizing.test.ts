@@ -1,19 +1,9 @@
 /** Builds that need more than they are given at first, as their clients see it. */
 import { assert, describe, it } from "@effect/vitest"
-import { appendFileSync, copyFileSync } from "node:fs"
-import * as path from "node:path"
 import * as World from "./World.ts"
 import { derivation, schemes } from "./World.ts"
 
 const world = World.opened()
-
-/** A client whose connections ask for these settings. */
-const asking = async (name: string, settings: string) => {
-  const config = path.join(world.directory, `${name}.ssh_config`)
-  copyFileSync(world.drover.sshConfig, config)
-  appendFileSync(config, `\n  SetEnv ${settings}\n`)
-  return await world.client(config)
-}
 
 /** A builder of which one process holds 100 MB for a moment, and which fails without them, and without a word. */
 const hungry = (name: string) =>
@@ -28,7 +18,7 @@ const buildOf = async (drv: string) => (await world.drover.builds()).find(({ der
 
 describe.each(schemes)("a build over %s", (scheme) => {
   it("that needs more memory than it first gets succeeds unseen, its log heard once", async () => {
-    const client = await asking(`hungry-${scheme}`, "DROVER_DEFAULT_MEM=64M")
+    const client = await world.clientAsking("DROVER_DEFAULT_MEM=64M")
     const made = hungry(`hungry-${scheme}`)
 
     const { err, out, status } = await client.build(made, scheme)
@@ -49,7 +39,7 @@ describe.each(schemes)("a build over %s", (scheme) => {
 
 describe("a build", () => {
   it("that needs more memory than it may have fails with a word on both", async () => {
-    const client = await asking("bounded", "DROVER_DEFAULT_MEM=32M DROVER_MAX_MEM=64M")
+    const client = await world.clientAsking("DROVER_DEFAULT_MEM=32M DROVER_MAX_MEM=64M")
 
     const { err, status } = await client.build(hungry("bounded"), "ssh-ng")
 
