@@ -1,14 +1,5 @@
 /**
- * Who waits, and in which order.
- *
- * Between accounts, the one with the smallest *share* comes first: the larger of its parts of all cores and of all
- * memory, as lent to it now and divided by its weight. Where that is equal, which on few hosts it often is, the one that
- * has been *served* less: share times seconds. So a host with room for one build is shared by time, and not by the
- * number of builds. Nobody saves up: an account that had nothing here begins with what the last one served has had.
- *
- * Within an account, the build with the longest way to the end of its graph comes first, and a build gains on later ones
- * by `agingPerSecond` for every second that it has waited longer. A rank counts at most `rankSecondsMax`, so at most what
- * arrives within `rankSecondsMax / agingPerSecond` of it goes before a build of the same account.
+ * Who waits, in the order that `Order` says.
  *
  * Builds that ask for the same, but for memory, are of one *shape*. An account's builds of a shape stand in a tree that
  * knows the least memory among them, and the accounts in a tree of the shape that knows the least of all. So the first
@@ -19,46 +10,20 @@ import { HashMap, Option } from "effect"
 import type { AccountId } from "../../domain/Account.ts"
 import type { LeaseId } from "../../domain/Lease.ts"
 import type { Need } from "../../domain/Need.ts"
+import {
+  type Account,
+  asides,
+  type Contender,
+  contenders,
+  dominant,
+  lanes,
+  servedSecondsMin,
+  urgencyOf,
+  type Waiting
+} from "./Order.ts"
 import { type Amount, type Kind, minus, plus } from "./Placement.ts"
 import type { Make } from "./Room.ts"
 import * as Tree from "./Tree.ts"
-
-/** A rank beyond it counts as this: a client that claims ever longer graphs would otherwise never let the rest go. */
-export const rankSecondsMax = 24 * 3600
-
-/** Without it a build with a short way to go would wait for ever behind later ones; more of it costs critical paths. */
-export const agingPerSecond = 1 / 4
-
-/** A lease costs as much as one of this length: else builds that end at once would go before others without end. */
-export const servedSecondsMin = 1
-
-export interface Waiting {
-  readonly need: Need
-  readonly shape: string
-  /** Of arrival. */
-  readonly ordinal: number
-  /** Milliseconds since the epoch. */
-  readonly since: number
-  /** Less is sooner. */
-  readonly urgency: number
-}
-
-interface Account {
-  readonly id: AccountId
-  readonly ordinal: number
-  readonly weight: number
-  readonly held: Amount
-  readonly leases: number
-  readonly share: number
-  readonly served: number
-  /** By shape. */
-  readonly lanes: HashMap.HashMap<string, Tree.Tree<Waiting>>
-}
-
-/** An account as it waits for one shape. */
-interface Contender extends Pick<Account, "id" | "ordinal" | "share" | "served"> {
-  readonly lane: Tree.Tree<Waiting>
-}
 
 interface Shape {
   readonly kind: Kind
@@ -72,6 +37,7 @@ interface Shape {
 
 export interface Line {
   readonly total: Amount
+  /** All that ever asked: there are no more than the operator made. */
   readonly accounts: HashMap.HashMap<AccountId, Account>
   readonly shapes: HashMap.HashMap<string, Shape>
   readonly waiting: HashMap.HashMap<LeaseId, Waiting>
@@ -89,31 +55,10 @@ export const empty: Line = {
   arrivals: 0
 }
 
-const memoryOf = ({ need }: Waiting): number => need.memoryBytes
-
-const lanes: Tree.Order<Waiting> = {
-  compare: (a, b) => a.urgency - b.urgency || a.ordinal - b.ordinal,
-  measure: memoryOf
-}
-
-const asides: Tree.Order<Waiting> = { compare: (a, b) => a.ordinal - b.ordinal, measure: memoryOf }
-
-const contenders: Tree.Order<Contender> = {
-  compare: (a, b) => a.share - b.share || a.served - b.served || a.ordinal - b.ordinal,
-  measure: ({ lane }) => Tree.least(lane)
-}
-
 export const find = (line: Line, lease: LeaseId): Waiting | null => Option.getOrNull(HashMap.get(line.waiting, lease))
-
-/** The larger of the parts of all there is. */
-export const dominant = (total: Amount, { cores, memoryBytes }: Amount): number =>
-  Math.max(cores / Math.max(1, total.cores), memoryBytes / Math.max(1, total.memoryBytes))
 
 const shapeOf = ({ cores, features, system }: Need): string =>
   JSON.stringify([system, [...new Set(features)].sort(), cores])
-
-const urgencyOf = (rank: number, since: number): number =>
-  (since / 1000) * agingPerSecond - Math.min(rank, rankSecondsMax)
 
 /** Comes into its account's line; `takers` are asked for only of a shape that nobody waits for. */
 export const enter = (line: Line, need: Need, since: number, takers: () => ReadonlyArray<string>): Line => {

@@ -2,7 +2,7 @@
  * Who waits for what, and what is lent: the scheduler as a function of its books and one message.
  *
  * Reservation is strict: a lease is granted only out of what is free of a host in service, and what it takes stays taken
- * until it is given back. The order is `Line`'s: fair between accounts, then critical path, then age.
+ * until it is given back. The order is `Order`'s: fair between accounts, then critical path, then age.
  *
  * When a host has room, the first in order that fits gets it. One that comes before it in the order and could take the
  * host, but does not fit what is free, is *overtaken*. That is good for all but the overtaken one, so it has an end:
@@ -16,7 +16,7 @@
  *
  * - Work is conserved: whatever waits, and has no host kept for it, fits no host that is in service and kept for nobody.
  * - Order is kept: a lease goes to the first in order that fits the host, but for builds with a host kept for them.
- * - No build starves. Of its own account only what came before, or within `Line`'s bound after it, comes before it in the
+ * - No build starves. Of its own account only what came before, or within `Order`'s bound after it, comes before it in the
  *   order. Other accounts do so while they have a smaller share, or an equal one and have been served less; each lease
  *   raises both, the second by no less than a second's worth. So it comes first in time, and once it is, no other goes
  *   before it for longer than `overtakenSecondsMax`; then it waits for what runs on one host, and for nothing else.
@@ -31,6 +31,7 @@ import type { Host, HostId } from "../../domain/Host.ts"
 import { Lease, type LeaseId } from "../../domain/Lease.ts"
 import type { Need } from "../../domain/Need.ts"
 import * as Line from "./Line.ts"
+import type { Waiting } from "./Order.ts"
 import { type Amount, coresOn, fits, priceOn, refusal, takersOf, wholeOf } from "./Placement.ts"
 import * as Room from "./Room.ts"
 
@@ -216,7 +217,7 @@ const settle = (turn: Turn, id: HostId): void => {
  * Others have waited for their turn already when they come first, and would pay for every wait of theirs with room that
  * they do not get. Within an account, what small builds gain by going before a large one is more than it loses.
  */
-const mayOvertake = (turn: Turn, next: Line.Waiting, first: Line.Waiting): boolean => {
+const mayOvertake = (turn: Turn, next: Waiting, first: Waiting): boolean => {
   const { account, lease } = first.need
   const known = Option.getOrNull(HashMap.get(turn.overtaken, lease))
   if (next.need.account === account && known === null) turn.overtaken = HashMap.set(turn.overtaken, lease, turn.at)
@@ -225,7 +226,7 @@ const mayOvertake = (turn: Turn, next: Line.Waiting, first: Line.Waiting): boole
 }
 
 /** Says which host was kept for it, if one was. */
-const grant = (turn: Turn, waiting: Line.Waiting, { host }: Room.Entry): HostId | null => {
+const grant = (turn: Turn, waiting: Waiting, { host }: Room.Entry): HostId | null => {
   const { need } = waiting
   const kept = unkeep(turn, waiting)
   const price = priceOn(host, need)
@@ -239,7 +240,7 @@ const grant = (turn: Turn, waiting: Line.Waiting, { host }: Room.Entry): HostId 
   return kept
 }
 
-const keep = (turn: Turn, waiting: Line.Waiting): void => {
+const keep = (turn: Turn, waiting: Waiting): void => {
   const { account, lease } = waiting.need
   // There is one at least: that on which it is about to be overtaken.
   const { host } = Room.nearest(turn.room, Line.takers(turn.line, waiting), waiting.need)!
@@ -250,7 +251,7 @@ const keep = (turn: Turn, waiting: Line.Waiting): void => {
 }
 
 /** No host is kept for it any more; says which one was. */
-const unkeep = (turn: Turn, { need: { lease } }: Line.Waiting): HostId | null => {
+const unkeep = (turn: Turn, { need: { lease } }: Waiting): HostId | null => {
   const kept = Option.getOrNull(HashMap.get(turn.kept, lease))
   if (kept === null) return null
   turn.kept = HashMap.remove(turn.kept, lease)
@@ -272,4 +273,4 @@ const discharge = (turn: Turn, { account, at, price }: Loan): void => {
 
 // Whatever is lent or kept is of a host that is registered, and whoever a host is kept for waits.
 const hostOf = (turn: Turn, id: HostId): Room.Entry => Room.find(turn.room, id)!
-const waitingFor = (turn: Turn, lease: LeaseId): Line.Waiting => Line.find(turn.line, lease)!
+const waitingFor = (turn: Turn, lease: LeaseId): Waiting => Line.find(turn.line, lease)!

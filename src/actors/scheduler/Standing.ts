@@ -4,6 +4,7 @@ import type { HostId } from "../../domain/Host.ts"
 import type { LeaseId } from "../../domain/Lease.ts"
 import * as Size from "../../domain/Size.ts"
 import * as Line from "./Line.ts"
+import type { Waiting } from "./Order.ts"
 import type { Books } from "./Queue.ts"
 import * as Room from "./Room.ts"
 
@@ -55,7 +56,7 @@ const whys: { readonly [R in Reason]: string } = {
   quota: "; its account runs as many builds as it may"
 }
 
-const of = ({ kept, line, room }: Books, waiting: Line.Waiting): Standing => {
+const of = ({ kept, line, room }: Books, waiting: Waiting): Standing => {
   const { cores, features, lease, memoryBytes, system } = waiting.need
   const loan = Option.getOrNull(HashMap.get(kept, lease))
   const isServed = Line.takers(line, waiting).some((make) => Room.makeOf(room, make).serving > 0)

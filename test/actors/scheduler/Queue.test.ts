@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { HashMap } from "effect"
-import * as Line from "../../../src/actors/scheduler/Line.ts"
+import * as Order from "../../../src/actors/scheduler/Order.ts"
 import * as Queue from "../../../src/actors/scheduler/Queue.ts"
 import * as Standing from "../../../src/actors/scheduler/Standing.ts"
 import { AccountId } from "../../../src/domain/Account.ts"
@@ -53,7 +53,7 @@ describe("the queue", () => {
     it("grants to one that has waited long before a later one with a longer way to go", () => {
       const { ask, giveBack, pass } = queue([host("h", 1, 8)])
       ask(need("a"), need("old"))
-      pass((100 / Line.agingPerSecond) * seconds)
+      pass((100 / Order.agingPerSecond) * seconds)
       ask(need("longer", 1, 1, { rank: 101 }), need("shorter", 1, 1, { rank: 99 }))
 
       assert.deepStrictEqual(giveBack("a", "longer", "old", "shorter"), ["longer", "old", "shorter"])
@@ -62,7 +62,7 @@ describe("the queue", () => {
     it("counts no longer way than it may", () => {
       const { ask, giveBack, pass } = queue([host("h", 1, 8)])
       ask(need("a"), need("old"))
-      pass((Line.rankSecondsMax / Line.agingPerSecond + 1) * seconds)
+      pass((Order.rankSecondsMax / Order.agingPerSecond + 1) * seconds)
       ask(need("endless", 1, 1, { rank: 1e12 }))
 
       assert.deepStrictEqual(giveBack("a"), ["old"])
@@ -147,7 +147,7 @@ describe("the queue", () => {
     it("lets nobody go before others without end, with builds that end at once", () => {
       const { ask, giveBack, pass } = queue([host("h", 1, 8)])
       ask(...builds("a", 2), ...builds("b", 9))
-      pass(3 * Line.servedSecondsMin * seconds)
+      pass(3 * Order.servedSecondsMin * seconds)
 
       assert.deepStrictEqual(giveBack("a0", "b0", "b1", "b2"), ["b0", "b1", "b2", "a1"])
     })
