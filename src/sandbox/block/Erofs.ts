@@ -54,7 +54,7 @@ const rootBlock = 1
 const rootSlot = (rootBlock * blockBytes) / slotBytes
 
 /** Words that are written in some hundred microseconds. */
-const stepWords = 256 * 1024
+const usualStepWords = 256 * 1024
 
 const refused = (detail: string) => new SandboxError({ operation: "composing the store's image", detail })
 
@@ -67,7 +67,10 @@ export const compose = <M extends Member>(members: ReadonlyArray<M>): Image<M> |
 }
 
 /** The same, in steps of about a millisecond, for who has others waiting. */
-export function* steps<M extends Member>(members: ReadonlyArray<M>): Generator<undefined, Image<M> | SandboxError> {
+export function* steps<M extends Member>(
+  members: ReadonlyArray<M>,
+  stepWords = usualStepWords
+): Generator<undefined, Image<M> | SandboxError> {
   // Store paths are ASCII, whose order is that of their bytes.
   const sorted = [...members].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0))
   const twice = sorted.find(({ path }, index) => path === sorted[index + 1]?.path)
@@ -98,7 +101,7 @@ export function* steps<M extends Member>(members: ReadonlyArray<M>): Generator<u
       yield
     }
     slots.set(member, (at * blockBytes) / slotBytes)
-    yield* put(words, image, at, fileBlock)
+    yield* put(words, image, { block: at, fileBlock, stepWords })
     if (image.fileBlocks > 0) parts.push({ firstBlock: fileBlock, member })
     at += blocksOf(image.metadata.byteLength)
     fileBlock += image.fileBlocks
@@ -109,21 +112,27 @@ export function* steps<M extends Member>(members: ReadonlyArray<M>): Generator<u
   return { metadata, parts, sizeBytes: blocks * blockBytes }
 }
 
+interface Placing {
+  readonly block: number
+  readonly fileBlock: number
+  readonly stepWords: number
+}
+
 /** Copies what a NAR contributes to a place of its own, and makes its addresses those of the image. */
-function* put(words: Uint32Array, image: NarImage, block: number, fileBlock: number): Generator<undefined> {
+function* put(words: Uint32Array, image: NarImage, { block, fileBlock, stepWords }: Placing): Generator<undefined> {
   const from = (block * blockBytes) / 4
   const target = words.subarray(from, from + image.metadata.length)
   for (let at = 0; at < target.length; at += stepWords) {
     target.set(image.metadata.subarray(at, at + stepWords), at)
     if (target.length > stepWords) yield
   }
-  yield* add(target, image.slotWords, (block * blockBytes) / slotBytes)
-  yield* add(target, image.metadataWords, block)
-  yield* add(target, image.fileWords, fileBlock)
-  yield* add(target, image.parentWords, rootSlot)
+  yield* add(target, image.slotWords, (block * blockBytes) / slotBytes, stepWords)
+  yield* add(target, image.metadataWords, block, stepWords)
+  yield* add(target, image.fileWords, fileBlock, stepWords)
+  yield* add(target, image.parentWords, rootSlot, stepWords)
 }
 
-function* add(words: Uint32Array, at: Uint32Array, value: number): Generator<undefined> {
+function* add(words: Uint32Array, at: Uint32Array, value: number, stepWords: number): Generator<undefined> {
   for (let from = 0; from < at.length; from += stepWords) {
     const end = Math.min(at.length, from + stepWords)
     // Plain loops: this is all that is left to do for a closure whose NARs are known.
