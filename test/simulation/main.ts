@@ -3,15 +3,19 @@
  *
  *   npm run simulate -- [--seeds N] [--from N] [--workers N]
  *   npm run simulate -- --seed N
+ *   npm run simulate -- --plant NAME|all [--seeds N]
  *
  * Seeds are shared out among as many processes as there are processors. A seed that fails is printed with what was
- * found; replayed alone, it prints what led to it.
+ * found; replayed alone, it prints what led to it. A planted bug is looked for until a seed finds it, in a copy of the
+ * sources.
  */
 import * as childProcess from "node:child_process"
 import * as os from "node:os"
+import * as path from "node:path"
 import * as readline from "node:readline"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
+import { type Plant, plants, within } from "./Plants.ts"
 import { type Report, simulate } from "./Simulation.ts"
 
 const { values: options } = parseArgs({
@@ -19,6 +23,7 @@ const { values: options } = parseArgs({
     seeds: { type: "string", default: "1000" },
     from: { type: "string", default: "1" },
     seed: { type: "string" },
+    plant: { type: "string" },
     workers: { type: "string", default: String(os.availableParallelism()) },
     /** Told to a process that runs a part of the seeds: every how manieth. */
     stride: { type: "string" }
@@ -28,14 +33,13 @@ const { values: options } = parseArgs({
 /** Failures printed: the first tell what there is to know. */
 const failuresMax = 20
 
-/** What a worker says, a line for each report. */
-type Said = Pick<Report, "seed" | "complaints" | "counts">
-
 const number = (name: "seeds" | "from" | "workers" | "stride" | "seed") => {
   const text = options[name] ?? ""
   if (!/^\d{1,12}$/.test(text)) throw new Error(`--${name}: expected a whole number, found ${JSON.stringify(text)}`)
   return Number(text)
 }
+
+const firstLine = (text = "") => text.split("\n")[0] ?? ""
 
 const replay = (seed: number) => {
   const { complaints, counts, trail, turns, virtualMilliseconds } = simulate(seed)
@@ -46,28 +50,40 @@ const replay = (seed: number) => {
   return complaints.length === 0 ? 0 : 1
 }
 
+/** What a worker says, a line for each report. */
+type Said = Pick<Report, "seed" | "complaints" | "counts">
+
 /** A part of the seeds, each report on a line of its own. */
 const work = () => {
   const [from, seeds, stride] = [number("from"), number("seeds"), number("stride")]
-  const last = from + seeds
-  for (let seed = from; seed < last; seed += stride) {
+  for (let seed = from; seed < from + seeds; seed += stride) {
     const { complaints, counts } = simulate(seed)
     process.stdout.write(`${JSON.stringify({ seed, complaints, counts } satisfies Said)}\n`)
   }
   return 0
 }
 
-const runWorker = (from: number, seeds: number, stride: number, hear: (said: Said) => void) =>
+interface Part {
+  readonly from: number
+  readonly seeds: number
+  readonly stride: number
+}
+
+/** `hear` says whether it has heard enough. */
+const runWorker = (program: string, { from, seeds, stride }: Part, hear: (said: Said) => boolean) =>
   new Promise<void>((resolve, reject) => {
     const words = ["--from", from, "--seeds", seeds, "--stride", stride].map(String)
-    const child = childProcess.spawn(process.execPath, [fileURLToPath(import.meta.url), ...words], {
-      stdio: ["ignore", "pipe", "inherit"]
+    const child = childProcess.spawn(process.execPath, [program, ...words], { stdio: ["ignore", "pipe", "inherit"] })
+    let isEnough = false
+    readline.createInterface({ input: child.stdout }).on("line", (line) => {
+      // The lines are our own, of this very file.
+      if (isEnough || !hear(JSON.parse(line) as Said)) return
+      isEnough = true
+      child.kill("SIGKILL")
     })
-    // The lines are our own, of this very file.
-    readline.createInterface({ input: child.stdout }).on("line", (line) => hear(JSON.parse(line) as Said))
     child.on("error", reject)
     child.on("close", (status) =>
-      status === 0 ? resolve() : reject(new Error(`expected a worker to end well, found status ${status}`))
+      status === 0 || isEnough ? resolve() : reject(new Error(`expected a worker to end well, found status ${status}`))
     )
   })
 
@@ -78,20 +94,18 @@ const runAll = async () => {
   let failed = 0
   const hear = ({ complaints, counts: seen, seed }: Said) => {
     for (const [what, count] of Object.entries(seen)) counts[what] = (counts[what] ?? 0) + count
-    if (complaints.length === 0) return
-    failed++
-    if (failed <= failuresMax) console.log(`seed ${seed}: ${complaints[0]?.split("\n")[0]}`)
+    if (complaints.length > 0 && ++failed <= failuresMax) console.log(`seed ${seed}: ${firstLine(complaints[0])}`)
+    return false
   }
+  const program = fileURLToPath(import.meta.url)
   await Promise.all(
-    Array.from({ length: workers }, (_, index) => runWorker(from + index, seeds - index, workers, hear))
+    Array.from({ length: workers }, (_, index) =>
+      runWorker(program, { from: from + index, seeds: seeds - index, stride: workers }, hear)
+    )
   )
   const seconds = (performance.now() - begun) / 1000
   const rate = (count: number) => Math.round(count / seconds)
-  console.log(
-    Object.entries(counts)
-      .map(([what, count]) => `  ${what}: ${count}\n`)
-      .join("")
-  )
+  for (const [what, count] of Object.entries(counts)) console.log(`  ${what}: ${count}`)
   console.log(
     `${seeds} seeds from ${from}, ${failed} failed; ${seconds.toFixed(1)} s with ${workers} workers: ` +
       `${rate(seeds)} seeds, ${rate(counts["BuildEnded"] ?? 0)} builds and ${rate(counts["requests"] ?? 0)} requests a second`
@@ -100,5 +114,38 @@ const runAll = async () => {
   return failed === 0 ? 0 : 1
 }
 
-process.exitCode =
-  options.seed !== undefined ? replay(number("seed")) : options.stride !== undefined ? work() : await runAll()
+/** Whether a seed finds it. */
+const find = (plant: Plant) =>
+  within(plant, async (directory) => {
+    const [from, seeds] = [number("from"), number("seeds")]
+    const found: Array<Said> = []
+    await runWorker(path.join(directory, "test/simulation/main.ts"), { from, seeds, stride: 1 }, (said) => {
+      if (said.complaints.length > 0) found.push(said)
+      return found.length > 0
+    })
+    const [first] = found
+    const verdict =
+      first === undefined
+        ? `not found in ${seeds} seeds`
+        : `found by seed ${first.seed}, after ${first.seed - from} others: ${firstLine(first.complaints[0])}`
+    console.log(`${plant.name}: ${verdict}`)
+    return first !== undefined
+  })
+
+const findAll = async (name: string) => {
+  const chosen = plants.filter((plant) => name === "all" || plant.name === name)
+  if (chosen.length === 0) {
+    throw new Error(`--plant: expected all, or one of ${plants.map(({ name }) => name).join(", ")}`)
+  }
+  let missed = 0
+  for (const plant of chosen) if (!(await find(plant))) missed++
+  return missed === 0 ? 0 : 1
+}
+
+const run = () => {
+  if (options.plant !== undefined) return findAll(options.plant)
+  if (options.seed !== undefined) return replay(number("seed"))
+  return options.stride === undefined ? runAll() : work()
+}
+
+process.exitCode = await run()
