@@ -100,8 +100,10 @@ export const make = Effect.fnUntraced(function* (wire: Wire, limits: ConnectionL
   let account: Account | undefined
 
   const end = (reason: End) => {
-    if (!Deferred.doneUnsafe(ended, Effect.succeed(reason))) return
+    if (Deferred.isDoneUnsafe(ended)) return
+    // First of all: sessions that are interrupted ask how their client has gone.
     for (const channel of channels) channel.lose(`the connection has ended: ${reason}`, departureOf(reason))
+    Deferred.doneUnsafe(ended, Effect.succeed(reason))
   }
 
   /** Until a key is accepted and its possession proven, or there have been too many attempts. */

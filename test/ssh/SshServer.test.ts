@@ -183,6 +183,22 @@ describe("the SSH door", () => {
     })
   )
 
+  it.live("lets an account in as often as it may come at once, and tells the next one why not", () =>
+    Effect.gen(function* () {
+      const door = yield* Door.open({ connectionsMax: 1 })
+      const first = yield* Door.start(door.ssh("", "-M", "-N"))
+      yield* door.until("connected")
+
+      const refused = yield* Door.run([...door.ssh("echo", "-S", "none"), worker])
+      assert.deepStrictEqual([refused.status, `${refused.err}`], [127, "drover: expected fewer connections\n"])
+
+      first.kill("SIGTERM")
+      yield* Door.ended(first)
+      yield* door.until("disconnected: left")
+      assert.strictEqual((yield* Door.run([...door.ssh("status 0", "-S", "none"), worker])).status, 0)
+    })
+  )
+
   it.live("opens no more channels on a connection than it may have, and another when one is closed", () =>
     Effect.gen(function* () {
       const door = yield* Door.open({ channelsMax: 1 })
@@ -262,7 +278,7 @@ describe("a session behind the SSH door", () => {
 
   it.live("ends when its client has fallen silent, which is another reason", () =>
     Effect.gen(function* () {
-      const door = yield* Door.open({ keepaliveInterval: "1 second", keepaliveMax: 3 })
+      const door = yield* Door.open({ keepaliveInterval: "500 millis", keepaliveMax: 3 })
       const client = yield* Door.start([...door.ssh("stall"), worker])
       yield* door.until("stalled")
 

@@ -135,9 +135,10 @@ const keygen = (file: string) =>
 
 const blobOf = (file: string) => Buffer.from(fs.readFileSync(`${file}.pub`, "utf8").split(" ")[1]!, "base64")
 
-export const open = Effect.fnUntraced(function* (
-  limits: Partial<Limits> = {}
-): Effect.fn.Return<Door, never, Scope.Scope> {
+export const open = Effect.fnUntraced(function* ({
+  connectionsMax = Infinity,
+  ...limits
+}: Partial<Limits> & { readonly connectionsMax?: number } = {}): Effect.fn.Return<Door, never, Scope.Scope> {
   const directory = yield* Effect.acquireRelease(
     Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "drover-ssh-"))),
     (directory) => Effect.sync(() => fs.rmSync(directory, { recursive: true, force: true }))
@@ -147,6 +148,7 @@ export const open = Effect.fnUntraced(function* (
   const known = blobOf(file("client"))
   const account = new Account({ id: AccountId.make("0"), name: AccountName.make("test"), view: ViewId.make("0") })
   let given = 0
+  let connections = 0
   const events = new Map<string, Deferred.Deferred<void>>()
   const eventOf = (name: string) => {
     const event = events.get(name) ?? Deferred.makeUnsafe<void>()
@@ -166,7 +168,11 @@ export const open = Effect.fnUntraced(function* (
     Layer.provide(
       Layer.succeed(Authentication, {
         findByKey: (publicKey) => Effect.succeed(known.equals(publicKey) ? account : null),
-        admit: () => Effect.succeed(null)
+        admit: () =>
+          Effect.acquireRelease(
+            Effect.sync(() => (++connections > connectionsMax ? "expected fewer connections" : null)),
+            () => Effect.sync(() => connections--)
+          )
       })
     )
   )
