@@ -3,7 +3,7 @@
  *
  * The sentence names what was asked and what stood against it. Causes that are ours go to our log, not to the client.
  */
-import { Effect, Schema } from "effect"
+import { Effect, Schedule, Schema } from "effect"
 import { print, type StorePath } from "../../protocol/nix/StorePath.ts"
 import type { WireError } from "../../protocol/wire/Codec.ts"
 import type { StorageError } from "../../storage/StorageError.ts"
@@ -48,6 +48,19 @@ export const explain = (trouble: Trouble): Effect.Effect<string> => {
       )
   }
 }
+
+/** Soon at first, then every other second, for half a minute: a database that was killed is back by then. */
+const again = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("2 seconds")])
+const timesMax = 20
+
+/** A question, which may be asked any number of times, is asked again while the store cannot answer for the moment. */
+export const patiently = <A, E extends { readonly _tag: string }, R>(
+  question: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.retry(question, { while: (error: E) => passes(error), times: timesMax, schedule: again })
+
+const passes = (error: { readonly _tag: string; readonly isRetryable?: boolean }) =>
+  error._tag === "StorageError" && error.isRetryable === true
 
 /** Trouble while bytes are read whose end only the reading itself finds. */
 export const outOfStep = (trouble: Trouble): Effect.Effect<never, OutOfStep> =>

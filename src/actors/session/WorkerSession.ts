@@ -21,7 +21,7 @@ import * as AskedSettings from "./AskedSettings.ts"
 import type { Channel, ChannelClosed } from "./Channel.ts"
 import * as Download from "./Download.ts"
 import * as Peer from "./Peer.ts"
-import { explain, OutOfStep, outOfStep, type Trouble } from "./Trouble.ts"
+import { explain, OutOfStep, outOfStep, patiently, type Trouble } from "./Trouble.ts"
 import { additions } from "./worker/AddToStore.ts"
 import { buildings } from "./worker/Build.ts"
 import { maintenance } from "./worker/Maintenance.ts"
@@ -107,7 +107,7 @@ const perform = Effect.fnUntraced(function* (worker: Worker): Effect.fn.Return<v
   if (name !== "NarFromPath") return yield* answer(worker, name)
 
   const { path } = yield* read(worker, Operations.operations.NarFromPath.request)
-  const nar = yield* Download.open(worker.account.view, path)
+  const nar = yield* patiently(Download.open(worker.account.view, path))
   yield* worker.peer.tell(Stderr.Message, Stderr.last, version)
   yield* Download.tell(worker.peer, nar)
 })
@@ -125,7 +125,9 @@ const answer = Effect.fnUntraced(function* <N extends Answered>(
   const request = yield* read(worker, operation.request)
   const handler: Handlers<Answered>[N] = handlers[name]
   const isUpload = operation.upload(version) !== "none"
-  const response = yield* handler(worker, request).pipe(isUpload ? worker.requests.upload : identity)
+  const response = yield* handler(worker, request).pipe(
+    isUpload ? worker.requests.upload : name in queries ? patiently : identity
+  )
   yield* peer.tell(Stderr.Message, Stderr.last, version)
   yield* peer.tell(operation.response, response, version)
   yield* peer.flush

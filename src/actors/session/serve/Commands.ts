@@ -18,7 +18,7 @@ import { type Channel, ChannelClosed } from "../Channel.ts"
 import * as DerivationFile from "../DerivationFile.ts"
 import type { Peer } from "../Peer.ts"
 import * as Target from "../Target.ts"
-import { notValid, refuse, type Trouble } from "../Trouble.ts"
+import { notValid, patiently, refuse, type Trouble } from "../Trouble.ts"
 import * as Upload from "../Upload.ts"
 import type { Services } from "../worker/Worker.ts"
 
@@ -44,7 +44,7 @@ export type Handlers = {
 
 export const handlers: Handlers = {
   QueryValidPaths: ({ channel }, { paths }) =>
-    Effect.flatMap(ViewRepository, (views) => views.valid(channel.account.view, paths)),
+    patiently(Effect.flatMap(ViewRepository, (views) => views.valid(channel.account.view, paths))),
 
   QueryPathInfos: Effect.fnUntraced(function* ({ channel }, { paths }) {
     const views = yield* ViewRepository
@@ -59,7 +59,7 @@ export const handlers: Handlers = {
       contentAddress,
       signatures
     }))
-  }),
+  }, patiently),
 
   QueryClosure: Effect.fnUntraced(function* ({ channel: { account } }, { includeOutputs, paths }) {
     const views = yield* ViewRepository
@@ -76,7 +76,7 @@ export const handlers: Handlers = {
     )
     const made = yield* views.valid(account.view, outputs.flat())
     return (yield* views.closure(account.view, [...held, ...made])).map(({ path }) => path)
-  }),
+  }, patiently),
 
   AddToStoreNar: Effect.fnUntraced(function* ({ channel, peer }, { info }) {
     const upload = yield* Upload.make(channel.account)
