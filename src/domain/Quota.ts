@@ -21,6 +21,8 @@ const rows = {
   builds: { counts: "builds asked for and not yet answered", unit: "count", standard: 20_000 },
   /** None: what nobody else wants may be had, and what somebody wants is shared by the scheduler. */
   running: { counts: "builds running at a time", unit: "count", standard: null },
+  /** No bound but a measure: twice as many, twice the room, where others want it too. */
+  share: { counts: "parts of the room that several accounts want", unit: "count", standard: 1 },
   /** A quarter of the file system where nobody has said anything, which only the server knows. */
   stored: { counts: "bytes of NARs in the account's store", unit: "bytes", standard: null },
   /** Without it, one build that writes for ever fills the disk. */
@@ -29,7 +31,16 @@ const rows = {
   download: { counts: "bytes sent", unit: "bytes a second", standard: null }
 } as const satisfies { readonly [name: string]: Row }
 
-export const QuotaName = Schema.Literals(["connections", "builds", "running", "stored", "log", "upload", "download"])
+export const QuotaName = Schema.Literals([
+  "connections",
+  "builds",
+  "running",
+  "share",
+  "stored",
+  "log",
+  "upload",
+  "download"
+])
 export type QuotaName = typeof QuotaName.Type
 
 export const table: { readonly [N in QuotaName]: Row } = rows
@@ -48,6 +59,7 @@ export const standard = (storedBytes: number | null): Quota => ({
   connections: rows.connections.standard,
   builds: rows.builds.standard,
   running: rows.running.standard,
+  share: rows.share.standard,
   stored: storedBytes,
   log: rows.log.standard,
   upload: rows.upload.standard,

@@ -16,6 +16,7 @@ import reuse from "./migrations/0006_reuse.ts"
 import waits from "./migrations/0007_waits.ts"
 import history from "./migrations/0008_history.ts"
 import quotas from "./migrations/0009_quotas.ts"
+import share from "./migrations/0010_share.ts"
 import { Postgres } from "./Postgres.ts"
 import { DatabaseUnavailable, fromSql, StorageError } from "./StorageError.ts"
 
@@ -32,7 +33,8 @@ const migrations = {
   "0006_reuse": reuse,
   "0007_waits": waits,
   "0008_history": history,
-  "0009_quotas": quotas
+  "0009_quotas": quotas,
+  "0010_share": share
 }
 
 /** The driver's own bound of 16 MiB is less than the listing of the largest NAR there may be. */

@@ -3,7 +3,8 @@
  * another of the account's is given back.
  *
  * The scheduler does not know of it meanwhile, so it neither takes a place among the others nor has a host kept free.
- * What is held back comes in the order in which it was asked for.
+ * What is held back comes in the order in which it was asked for. What an account's share is measured by stands among
+ * its quotas, too, and the scheduler is told of it here.
  */
 import { Clock, Deferred, Effect, Layer, PubSub, type Scope, Stream } from "effect"
 import type { AccountId } from "../../domain/Account.ts"
@@ -40,6 +41,17 @@ export const layer = Layer.effect(
         () => Effect.succeed(Infinity)
       )
 
+    /** What the scheduler was told, of those of whom it was told anything. */
+    const shares = new Map<AccountId, number>()
+    const weigh = (account: AccountId) =>
+      Effect.flatMap(quotas.of(account), ({ share }) => {
+        // Whoever has no part has none where nobody else wants it, either: that is what `running` is for.
+        const weight = Math.max(1, share ?? 1)
+        if (weight === (shares.get(account) ?? 1)) return Effect.void
+        shares.set(account, weight)
+        return scheduler.tell({ _tag: "Weighed", account, weight })
+      }).pipe(Effect.catch(() => Effect.void))
+
     const admit = (account: AccountId, turnstile: Turnstile) =>
       Effect.map(maxOf(account), (max) => {
         for (const next of turnstile.held) {
@@ -55,7 +67,7 @@ export const layer = Layer.effect(
     yield* PubSub.take(changes).pipe(
       Effect.flatMap((account) => {
         const turnstile = turnstiles.get(account)
-        return turnstile === undefined ? Effect.void : admit(account, turnstile)
+        return Effect.andThen(weigh(account), turnstile === undefined ? Effect.void : admit(account, turnstile))
       }),
       Effect.forever,
       Effect.forkScoped
@@ -77,6 +89,7 @@ export const layer = Layer.effect(
     })
 
     const request = Effect.fnUntraced(function* (need: Need): Effect.fn.Return<Asked, never, Scope.Scope> {
+      yield* weigh(need.account)
       const { passed, turnstile } = yield* enter(need.account)
       if (Deferred.isDoneUnsafe(passed)) return yield* scheduler.request(need)
       const since = yield* Clock.currentTimeMillis

@@ -63,7 +63,7 @@ export type Message = { readonly at: number } & (
   | { readonly _tag: "Returned"; readonly lease: LeaseId }
   /** The way to the end of its graph has turned out longer or shorter. */
   | { readonly _tag: "Reprioritised"; readonly lease: LeaseId; readonly rank: number }
-  /** An account's part of what there is, to that of others. One, if nothing is said. */
+  /** An account's part of what there is, to that of others: above zero, and one if nothing is said. */
   | { readonly _tag: "Weighed"; readonly account: AccountId; readonly weight: number }
   /** Registered and in service; one that is known already, as it is now. */
   | { readonly _tag: "HostJoined"; readonly host: Host }

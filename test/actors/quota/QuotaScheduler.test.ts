@@ -1,5 +1,5 @@
 import { assert, layer } from "@effect/vitest"
-import { Effect, Exit, Layer, Option, Scope, Stream } from "effect"
+import { Effect, Exit, HashMap, Layer, Option, Scope, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
 import * as QuotaScheduler from "../../../src/actors/quota/QuotaScheduler.ts"
 import { Quotas } from "../../../src/actors/quota/Quotas.ts"
@@ -81,6 +81,25 @@ layer(services, { excludeTestServices: true, timeout: "1 minute" })("the schedul
       yield* quotas.set(id, "running", undefined)
       yield* held.granted
       yield* held.leave
+    })
+  )
+
+  it.effect("shares what there is as the operator says", () =>
+    Effect.gen(function* () {
+      const { books } = yield* Scheduler
+      const quotas = yield* Quotas
+      const { id } = yield* freshAccount
+      const weight = Effect.map(books, ({ line }) => HashMap.getUnsafe(line.accounts, id).weight)
+      yield* quotas.set(id, "share", 3)
+      const first = yield* ask(id)
+      yield* first.granted
+      assert.strictEqual(yield* weight, 3)
+
+      yield* quotas.set(id, "share", undefined)
+      const second = yield* ask(id)
+      yield* second.granted
+      assert.strictEqual(yield* weight, 1)
+      yield* Effect.all([first.leave, second.leave])
     })
   )
 
