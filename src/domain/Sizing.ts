@@ -174,12 +174,14 @@ const memoryOf = (
 
 const need = (measured: Measured, cores: number): number => {
   const { memoryBytes, memoryHeldBytes, memoryPeakBytes } = measured
-  const peak = memoryPeakBytes ?? memoryBytes
-  // Only what was given is known to have been enough, and perhaps all of it was needed.
-  if (memoryHeldBytes === null) return Math.min(peak, memoryBytes)
+  // Of a machine it is only known what its executor said, and whoever got hold of that may say anything.
+  const peak = Math.min(memoryPeakBytes ?? memoryBytes, memoryBytes)
+  // What was given is known to have been enough, and perhaps all of it was needed.
+  if (memoryHeldBytes === null) return peak
+  const held = Math.min(memoryHeldBytes, memoryBytes)
   // On more cores more is held at once.
-  const held = memoryHeldBytes * Math.max(1, cores / measured.cores)
-  return held * headroom + headroomBytes + Math.max(0, peak - memoryHeldBytes) * keptShare
+  const heldThen = held * Math.max(1, cores / measured.cores)
+  return heldThen * headroom + headroomBytes + Math.max(0, peak - held) * keptShare
 }
 
 // -----------------------------------------------------------------------------

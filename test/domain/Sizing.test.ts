@@ -15,8 +15,9 @@ const measured = (more: Partial<Measured> = {}): Measured => ({
   runMilliseconds: null,
   ...more
 })
+/** On more than it needed. */
 const held = (memoryHeldBytes: number, more: Partial<Measured> = {}) =>
-  measured({ memoryHeldBytes, memoryPeakBytes: memoryHeldBytes, ...more })
+  measured({ memoryBytes: 1024 * GiB, memoryHeldBytes, memoryPeakBytes: memoryHeldBytes, ...more })
 
 /** A build of that much alone and that much together, in seconds, as it is measured on so many cores. */
 const ran = (alone: number, together: number, cores: number) =>
@@ -93,6 +94,11 @@ describe("the memory of a build", () => {
   it("does not grow by a peak of which nobody knows what it was", () => {
     assert.strictEqual(memoryOf(measured({ memoryPeakBytes: 2 * GiB })), 2 * GiB)
     assert.strictEqual(memoryOf(measured()), 2 * GiB)
+  })
+
+  it("is not more than somewhat beyond what was given, whatever an executor says that it used", () => {
+    const said = measured({ memoryHeldBytes: 2 ** 52, memoryPeakBytes: 2 ** 52 })
+    assert.isAtMost(memoryOf(said), 3 * GiB)
   })
 
   it("is never again as little as was too little, whatever was seen", () => {
