@@ -22,8 +22,8 @@
  *   before it for longer than `overtakenSecondsMax`; then it waits for what runs on one host, and for nothing else.
  *   Nobody's flood of small builds, however long it lasts, is part of that.
  *
- * A message takes O(s log n) for each lease that it grants, among n builds of s shapes; no message but the registration
- * of a new make of host, and the loss of a host, looks at all of anything.
+ * A message takes O(s log n) for each lease that it grants, among n builds of s shapes. Only the registration of a host
+ * looks at all accounts, and its loss at all leases.
  */
 import { HashMap, Option } from "effect"
 import type { AccountId } from "../../domain/Account.ts"
