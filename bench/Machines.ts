@@ -73,13 +73,11 @@ export const bench = async (rounds: number, say: (text: string) => void, signal:
         waits.push(await run(opened))
       }
       const spans = () => receiver.spans.slice(before)
-      await receiver.until(() => Stages.tracesOf(spans()).length > rounds)
-      const [, ...builds] = Stages.tracesOf(spans())
-      const counted = new Set(builds.map(({ traceId }) => traceId))
-      const ours = spans().filter(({ traceId }) => counted.has(traceId))
+      await receiver.until(() => Stages.answeredOf(spans()).length > rounds)
+      const [, ...builds] = Stages.buildsOf(spans())
       const [build] = await drover.builds()
       const name = `${build?.attempts[0]?.sandbox ?? kind}, ${what}, ${rounds} rounds`
-      const stages = Stages.breakDown(ours, waits.slice(1))
+      const stages = Stages.breakDown(spans(), builds, waits.slice(1))
       process.stdout.write(`\n${name}\n${Figures.breakdown(stages)}\n`)
       return { stages, waits: waits.slice(1) }
     }

@@ -161,18 +161,11 @@ const bench = async (signal: AbortSignal) => {
       // Spans are sent a little after the build that they are of, the first of which is the warm-up's.
       const spans = () => receiver.spans.slice(tracesBefore)
       await Promise.race([
-        receiver.until(() => Stages.tracesOf(spans()).length > drover.length),
+        receiver.until(() => Stages.answeredOf(spans()).length > drover.length),
         new Promise((resolve) => setTimeout(resolve, 5000).unref())
       ])
-      const [, ...builds] = Stages.tracesOf(spans())
-      const ours = new Set(builds.map(({ traceId }) => traceId))
-      stages.set(
-        name,
-        Stages.breakDown(
-          spans().filter(({ traceId }) => ours.has(traceId)),
-          drover
-        )
-      )
+      const [, ...builds] = Stages.buildsOf(spans())
+      stages.set(name, Stages.breakDown(spans(), builds, drover))
     }
   }
 
