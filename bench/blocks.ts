@@ -47,22 +47,24 @@ const narOf = (listing: Listing): StoredNar => ({
   contents: { _tag: "File", path: "/nowhere" }
 })
 
-/** Milliseconds from the question to the disk, all that the process does of it. */
-const compose = async (server: Composer, nars: ReadonlyArray<StoredNar>): Promise<number> => {
+/** Milliseconds from the question to the disk, all that the process does of it, and those of a processor. */
+const compose = async (server: Composer, nars: ReadonlyArray<StoredNar>) => {
   const closure: Closure = nars.map(({ narHash }, index) => ({
     path: StorePath.make(`${narHash.slice(-32)}-a-package-of-some-name-${index}`),
     narHash
   }))
   const byHash = new Map(nars.map((nar) => [nar.narHash, nar]))
+  const before = process.cpuUsage()
   const begun = performance.now()
   let answer = await server.ask({ _tag: "Compose", disk: 1, closure })
   if (answer._tag === "Missing") {
     answer = await server.ask({ _tag: "Add", disk: 1, nars: answer.narHashes.map((hash) => byHash.get(hash)!) })
   }
   const took = performance.now() - begun
+  const { system, user } = process.cpuUsage(before)
   if (answer._tag !== "Composed") throw new Error(JSON.stringify(answer))
   server.server.receive({ _tag: "Forget", disk: 1 }, null)
-  return took
+  return { took, processor: (user + system) / 1000 }
 }
 
 class Composer {
@@ -111,6 +113,7 @@ const read = async (
 
 const { values } = parseArgs({ options: { rounds: { type: "string", default: "10" } } })
 const rounds = Number(values.rounds)
+type Composed = Awaited<ReturnType<typeof compose>>
 const summary = (name: string, unit: string, measured: ReadonlyArray<number>) => {
   const { max, median, min } = Figures.summarise(measured)!
   return [name, median.toFixed(1), `${min.toFixed(1)}–${max.toFixed(1)}`, unit]
@@ -118,7 +121,7 @@ const summary = (name: string, unit: string, measured: ReadonlyArray<number>) =>
 
 const rows: Array<ReadonlyArray<string>> = [["", "median", "min–max", ""]]
 for (const paths of [5, 100, 500]) {
-  const figures = { new: new Array<number>(), changed: new Array<number>(), same: new Array<number>() }
+  const figures = { new: new Array<Composed>(), changed: new Array<Composed>(), same: new Array<Composed>() }
   for (let round = -2; round < rounds; round++) {
     const nars = Array.from({ length: paths }, (_, index) => narOf(listingOf(index)))
     const server = new Composer()
@@ -131,7 +134,11 @@ for (const paths of [5, 100, 500]) {
     figures.changed.push(changed)
     figures.same.push(same)
   }
-  for (const [kind, measured] of Object.entries(figures)) rows.push(summary(`${paths} paths, ${kind}`, "ms", measured))
+  for (const [kind, measured] of Object.entries(figures)) {
+    const took = measured.map(({ took }) => took)
+    const processor = measured.map(({ processor }) => processor)
+    rows.push(summary(`${paths} paths, ${kind}`, "ms", took), summary("  of a processor", "ms", processor))
+  }
 }
 
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), "drover-bench-"))

@@ -1,5 +1,6 @@
 /** Builds in virtual machines, by a real client of the running product, emulated so that they run everywhere. */
 import { assert, describe, it } from "@effect/vitest"
+import { createHash, randomUUID } from "node:crypto"
 import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs"
 import * as path from "node:path"
 import * as ProcessTable from "../support/ProcessTable.ts"
@@ -61,6 +62,22 @@ describe.each(schemes)("a build over %s", (scheme) => {
       inputsRead.map(({ read }) => read),
       [1]
     )
+  })
+
+  it("has a network of its own if it is known what comes of it", async () => {
+    const client = await world.client()
+    const contents = randomUUID()
+    const hash = createHash("sha256").update(contents).digest("hex")
+    const fetching = derivation(
+      "fetching",
+      `$bb/busybox ip -o addr; $bb/busybox printf ${contents} > $out`,
+      `outputHashMode = "flat"; outputHashAlgo = "sha256"; outputHash = "${hash}";`
+    )
+
+    const { err, status } = await client.build(fetching, scheme)
+
+    assert.strictEqual(status, 0, err)
+    assert.match(err, /eth0 +inet 192\.0\.0\.66\/30/)
   })
 
   it("takes its machine along when its client leaves", async () => {
