@@ -46,10 +46,13 @@ it("runs a build once for fifty who ask from ten accounts, and tells each of the
   const asking = Array.from({ length: 50 }, (_, index) => ServeProcess.ask(accounts[index % 10]!, path, derivation))
   await Promise.all(asking.map(({ line }) => line(/^drover: waiting for 1 core /)))
   const queued = (await world.drover.builds()).filter((build) => build.derivation.endsWith(path))
+  const waits = await world.drover.command("builds", "show", queued[0]!.id)
   holding.leave()
   const told = await Promise.all(asking.map(({ told }) => told))
 
   assert.lengthOf(queued, 1)
+  assert.match(waits.out, /^waits +for 1 core and \S+ on /m)
+  assert.match(waits.out, /^not answered +by another: none of the same has ended with an answer$/m)
   assert.strictEqual(queued[0]!.state, "queued")
   assert.sameMembers(
     [...queued[0]!.accounts],
@@ -74,6 +77,9 @@ it("runs a build once for fifty who ask from ten accounts, and tells each of the
   assert.strictEqual(own(answered.log), own(first!.log))
   const [reused] = (await world.drover.builds()).filter((build) => build.derivation.endsWith(path))
   assert.deepInclude(reused, { reusedFrom: builds[0]!.id, attempts: [], accounts: ["later"] })
+
+  const shown = await world.drover.command("builds", "show", reused!.id)
+  assert.match(shown.out, new RegExp(`^answered by +${builds[0]!.id}, of account-`, "m"))
 
   const fresh = await world.addAccount("fresh")
   const again = await ServeProcess.ask(fresh, path, derivation, ["DROVER_REUSE_BUILDS=0", "DROVER_MAX_CPU=many"]).told
