@@ -8,6 +8,7 @@
  * may not fetch.
  */
 import * as fs from "node:fs"
+import type { AddressInfo } from "node:net"
 import * as os from "node:os"
 import * as path from "node:path"
 import { parseArgs } from "node:util"
@@ -86,7 +87,8 @@ const openOld = async () => {
     client.on("authentication", (context) => context.reject([]))
   })
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
-  const { port } = server.address()
+  // A server that listens on a port has an address of this form.
+  const { port } = server.address() as AddressInfo
   return { port, close: () => void server.close() }
 }
 
