@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
+import { places, plants } from "./Plants.ts"
 import { simulate } from "./Simulation.ts"
 
 /** A few seconds' worth: `npm run simulate` is for more. */
-const seeds = Array.from({ length: 40 }, (_, index) => index + 1)
+const seeds = Array.from({ length: 30 }, (_, index) => index + 1)
 
 describe("the whole service, with everything going wrong that can", () => {
   it("serves whoever waits, breaks no rule and leaves nothing behind", () => {
@@ -20,5 +21,11 @@ describe("the whole service, with everything going wrong that can", () => {
 
     assert.deepStrictEqual(again, once)
     assert.isAbove(once.trail.length, 10)
+  })
+})
+
+describe("the bugs to plant", () => {
+  it.each(plants)("have a place: $name", (plant) => {
+    assert.strictEqual(places(plant), 1)
   })
 })
