@@ -44,6 +44,10 @@ const explained: ReadonlyArray<{ readonly of: RegExp; readonly because: string }
       "inherited from whoever started the daemon; ours are what systemd gives, and a bound on processes of our own"
   },
   {
+    of: /^process\.(nice|scheduling)$|^call\.priority$/,
+    because: "inherited from whoever started the daemon; a machine's own processes are not nice to anybody"
+  },
+  {
     of: /^machine\.(memory|processors)$|^environment\.NIX_BUILD_CORES$/,
     because: "a machine has what its build was lent, and not what the host has"
   },
