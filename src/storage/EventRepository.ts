@@ -65,6 +65,10 @@ export class EventRepository extends Context.Service<
         Effect.withSpan("EventRepository.begin")
       )
 
+      // A commit that has written nothing waits for no disk, also where what was there before is not on it yet.
+      const synced = (isSynced: boolean) =>
+        isSynced ? sql`pg_logical_emit_message(true, 'drover', '')` : sql`(select) as nothing`
+
       const add = Effect.fn("EventRepository.add")(
         (events: ReadonlyArray<Recorded>, { isSynced }: { readonly isSynced: boolean }) => {
           const subjects = events.map(({ event }) => subjectsOf(event))
@@ -79,7 +83,8 @@ export class EventRepository extends Context.Service<
               ${subjects.map(({ build }) => build ?? "")}::text[],
               ${subjects.map(({ lease }) => lease ?? "")}::text[]
             ) as added(run, ordinal, at, event, build, lease),
-              (select set_config('synchronous_commit', ${isSynced ? "on" : "off"}, true)) as syncing
+              (select set_config('synchronous_commit', ${isSynced ? "on" : "off"}, true)) as syncing,
+              ${synced(isSynced)}
             on conflict do nothing`
         },
         Effect.asVoid,

@@ -1,6 +1,7 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
+import { SqlClient } from "effect/sql"
 import { AccountId } from "../../src/domain/Account.ts"
 import { BuildId } from "../../src/domain/BuildId.ts"
 import type { Event, Recorded } from "../../src/domain/Event.ts"
@@ -47,6 +48,23 @@ layer(Events)("the record of events", (it) => {
       assert.deepStrictEqual(all, events)
       assert.deepStrictEqual(yield* repository.after({ run, ordinal: 4 }, 1), events.slice(4, 5))
       assert.isAbove(yield* repository.begin, run)
+    })
+  )
+
+  it.effect("is on disk once it is said to be, also where it was all told before", () =>
+    Effect.gen(function* () {
+      const repository = yield* EventRepository
+      const sql = yield* SqlClient.SqlClient
+      const run = yield* repository.begin
+      const events = numbered(run, history)
+      yield* repository.add(events, unsynced)
+      const [written] = yield* sql<{ readonly place: string }>`select pg_current_wal_insert_lsn()::text as place`
+
+      yield* repository.add(events, { isSynced: true })
+
+      const [flushed] = yield* sql<{ readonly isThere: boolean }>`
+        select pg_current_wal_flush_lsn() >= ${written!.place}::pg_lsn as "isThere"`
+      assert.isTrue(flushed!.isThere)
     })
   )
 
