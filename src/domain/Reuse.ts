@@ -99,6 +99,8 @@ const kinds: ReadonlyArray<{
     refusal: (candidate, asker) => {
       if (!asker.settings.reuseBuildFailures) return "its failure is not wanted"
       if (asker.hasNetwork) return "it failed, and may not fail the next time: it has the network"
+      // Its scratch is the host's own disk, which others fill and empty.
+      if (candidate.outcome === "out-of-scratch" && candidate.backend === "process") return "the host's disk was full"
       const memoryBytes = candidate.outcome === "out-of-memory" ? asker.memoryBytesMax : asker.memoryBytes
       return elsewhere(candidate, asker) ?? smaller(candidate, { ...asker, memoryBytes })
     }

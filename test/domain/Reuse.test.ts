@@ -82,6 +82,12 @@ describe("a finished build", () => {
       {}
     ],
     ["failure 02", { ...failure, outcome: "out-of-memory" }, { memoryBytesMax: 4 * GiB }],
+    ["failure 02", { ...failure, outcome: "out-of-scratch" }, {}],
+    [
+      "02: the host's disk was full",
+      { ...failure, outcome: "out-of-scratch", backend: "process", isOwn: true },
+      { backend: "process" }
+    ],
     ["none of the same has ended with an answer", { ...failure, status: "TransientFailure" }, {}],
     ["none of the same has ended with an answer", { ...failure, outcome: "lost" }, {}],
     ["none of the same has ended with an answer", { ...failure, outcome: "lost", status: "PermanentFailure" }, {}],
