@@ -90,6 +90,7 @@ describe("the settings", () => {
     ],
     [["--egress-allow", "10.0.0.1/8"], "--egress-allow: expected prefixes such as 10.1.0.0/16,fd12:3456::/32"],
     [["--egress-allow", "10.0.0.0/8,"], "--egress-allow: expected prefixes"],
+    [["--drain-time", "25h"], '--drain-time: expected a time from 0 to 24h, such as 30s, 10m or 2h, found "25h"'],
     [["--data-dir", ""], '--data-dir: expected a directory\'s path, found ""'],
     [["--cores"], "--cores: expected a value, found nothing after it"],
     [["--colour", "red"], 'expected an option, found "--colour"; --help lists them'],
