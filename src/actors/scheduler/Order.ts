@@ -17,10 +17,10 @@ import type { Amount } from "./Placement.ts"
 import * as Tree from "./Tree.ts"
 
 /** A rank beyond it counts as this: a client that claims ever longer graphs would otherwise never let the rest go. */
-export const rankSecondsMax = 24 * 3600
+export const rankSecondsMax = 6 * 3600
 
 /** Without it a build with a short way to go would wait for ever behind later ones; more of it costs critical paths. */
-export const agingPerSecond = 1 / 4
+export const agingPerSecond = 1 / 16
 
 /** A lease costs as much as one of this length: else builds that end at once would go before others without end. */
 export const servedSecondsMin = 1

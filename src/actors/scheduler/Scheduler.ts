@@ -37,8 +37,8 @@ export class NeverFits extends Schema.TaggedError<NeverFits>()("NeverFits", { re
 /** How often one who waits is looked up for those who listen; with many waiting, less often. */
 const standingSecondsMin = 2
 
-/** Looking them up more often than this would cost more than granting them leases. */
-const standingsPerSecondMax = 1000
+/** A look counts those of every account who come before: more than so many a second would cost a core's tenth. */
+const accountsPerSecondMax = 100_000
 
 type Change = Extract<Queue.Message, { readonly _tag: "Reprioritised" | "Weighed" | "HostJoined" | "HostChanged" }>
 
@@ -192,4 +192,4 @@ export class Scheduler extends Context.Service<
 }
 
 const pause = ({ line }: Queue.Books): number =>
-  Math.max(standingSecondsMin, HashMap.size(line.waiting) / standingsPerSecondMax)
+  Math.max(standingSecondsMin, (HashMap.size(line.waiting) * HashMap.size(line.accounts)) / accountsPerSecondMax)
