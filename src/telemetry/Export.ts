@@ -52,7 +52,7 @@ const untraced = Layer.succeed(References.TracerEnabled, false)
  */
 const withoutStatements = (tracer: Tracer.Tracer): Tracer.Tracer =>
   Tracer.make({
-    ...tracer,
+    context: tracer.context,
     span: (options) =>
       options.kind === "client" ? new Tracer.NativeSpan({ ...options, sampled: false }) : tracer.span(options)
   })

@@ -2,7 +2,7 @@
  * Every metric in the text form that Prometheus reads, under the names that OpenTelemetry's own collector would give
  * them: so a dashboard does not have to know by which way they came.
  */
-import { Effect } from "effect"
+import type { Effect } from "effect"
 import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 import * as Metrics from "./Metrics.ts"
 

@@ -8,7 +8,7 @@
  * The client's own trace goes on in it, where the client has said which. A client that does not sample its trace gets
  * none here either; the build's own is made all the same.
  */
-import { Clock, Context, Effect, Exit, Metric, Option, Tracer } from "effect"
+import { Clock, Context, Effect, Exit, Metric, Option, type Tracer } from "effect"
 import * as Attributes from "./Attributes.ts"
 import * as Metrics from "./Metrics.ts"
 import * as TraceContext from "./TraceContext.ts"
@@ -67,7 +67,8 @@ export const make = (environment: ReadonlyMap<string, string>, scheme: string): 
     const span = yield* spanOf("request", startedAt, caller?.span ?? null)
     for (const [name, value] of Object.entries(factsOf(facts))) span.attribute(name, value)
     span.attribute(Attributes.scheme, scheme)
-    if (caller?.state != null) span.attribute(Attributes.traceState, caller.state)
+    const state = caller?.state ?? null
+    if (state !== null) span.attribute(Attributes.traceState, state)
     if (upload !== null) {
       const part = yield* spanOf("upload", upload.startedAt, span)
       part.attribute(Attributes.operations, upload.operations)

@@ -37,8 +37,9 @@ export const layer = <E, R>(
       })
       return look.pipe(
         Effect.flatMap((readings) => Effect.forEach(readings, set, { discard: true })),
-        Effect.catchCause((cause) =>
-          Cause.hasInterruptsOnly(cause) ? Effect.failCause(cause) : Effect.logDebug("gauges could not be read", cause)
+        Effect.catchCauseIf(
+          (cause) => !Cause.hasInterruptsOnly(cause),
+          (cause) => Effect.logDebug("gauges could not be read", cause)
         ),
         Effect.repeat(Schedule.spaced(every)),
         Effect.forkScoped
