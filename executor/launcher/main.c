@@ -19,9 +19,8 @@
  *
  * `run` ends once everything that it started is gone and SCRATCH is removed. SIGTERM makes that happen now. `jail`
  * becomes the program, as ID, with the directories as jail.h says; GROUPS is `keep` where the server's supplementary
- * groups are what lets it use a device, else `drop`. `sweep`
- * kills whoever runs under one of COUNT ids from FIRST on, and waits until they are gone. `ticks` writes what ticks.h
- * says to stdout.
+ * groups are what lets it use a device, else `drop`. `sweep` kills whoever runs under one of COUNT ids from FIRST on,
+ * and waits until they are gone. `ticks` writes what ticks.h says to stdout.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -298,10 +297,8 @@ static void open_port(const char *process)
 
 	enter_network(process);
 	port = tap_open(NETWORK_PORT);
-	if (port != JAIL_PORT && dup2(port, JAIL_PORT) != JAIL_PORT)
+	if ((port != JAIL_PORT && dup2(port, JAIL_PORT) != JAIL_PORT) || fcntl(JAIL_PORT, F_SETFD, 0))
 		die("dup2 of the port");
-	if (fcntl(JAIL_PORT, F_SETFD, 0))
-		die("fcntl of the port");
 }
 
 static void run_jailed(char **words)

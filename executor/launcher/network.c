@@ -13,17 +13,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../die.h"
 #include "../rtnetlink.h"
+#include "pasta.h"
 #include "tap.h"
 
 enum { PREFIXES_MAX = 4096 };
@@ -137,38 +135,6 @@ static int open_namespace(pid_t process)
 	return fd;
 }
 
-static void add(const char **words, const char *option, const char *value)
-{
-	while (*words)
-		words++;
-	words[0] = option;
-	words[1] = value;
-}
-
-static _Noreturn void become_pasta(const struct asked *asked, int gate)
-{
-	char path[32];
-	char *const environment[] = { NULL };
-	const char *words[40] = {
-		"pasta", "--foreground", "--quiet", "--netns-only", "--no-netns-quit", "--ns-ifname", "outside",
-		/* Nothing of the host's is to be had by another name, and nobody comes in. */
-		"--no-map-gw", "-t", "none", "-u", "none", "-T", "none", "-U", "none",
-	};
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", gate);
-	add(words, "--netns", path);
-	add(words, "--address", BUILD_4);
-	if (asked->versions == 2)
-		add(words, "--address", BUILD_6);
-	else
-		add(words, "--ipv4-only", NULL);
-	if (asked->inside)
-		add(words, "--dns-forward", asked->inside);
-	/* By descriptor: this user may not be able to walk to the program. */
-	syscall(SYS_execveat, asked->program, "", (char *const *)words, environment, AT_EMPTY_PATH);
-	die("execveat of pasta");
-}
-
 /* It stays in the network that we are in now. At our first word the gate is ours; at our second it begins. */
 static pid_t fork_pasta(const struct asked *asked, const int ends[2])
 {
@@ -184,7 +150,7 @@ static pid_t fork_pasta(const struct asked *asked, const int ends[2])
 		gate = open_namespace(keeper);
 		say(ends[1]);
 		hear(ends[1]);
-		become_pasta(asked, gate);
+		pasta_become(asked->program, gate, asked->inside, BUILD_4, asked->versions == 2 ? BUILD_6 : NULL);
 	}
 	return pasta;
 }
@@ -276,33 +242,6 @@ static void make_build(const struct asked *asked, const struct gate *gate)
 	close(build);
 }
 
-static int has_filter(pid_t process)
-{
-	char path[64], line[256];
-	int found = 0;
-	FILE *status;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", process);
-	status = fopen(path, "re");
-	while (status && !found && fgets(line, sizeof(line), status))
-		found = !strcmp(line, "Seccomp:\t2\n");
-	if (status)
-		fclose(status);
-	return found;
-}
-
-/* It gives up what it has no use for only after it has its interface, and no build is to meet it before. */
-static void await_filter(pid_t pasta)
-{
-	static const struct timespec millisecond = { .tv_nsec = 1000000 };
-
-	while (!has_filter(pasta)) {
-		if (waitpid(pasta, NULL, WNOHANG))
-			die_plainly("pasta has ended early");
-		nanosleep(&millisecond, NULL);
-	}
-}
-
 /* In one write, so that it is read as one. */
 static void tell(const struct asked *asked)
 {
@@ -339,28 +278,12 @@ static _Noreturn void keep(const struct asked *asked)
 		die_plainly("pasta has ended early");
 	rtnetlink_raise(gate.routes, "outside");
 	let_out(asked, gate.routes, GATE);
-	await_filter(pasta);
+	pasta_await_filter(pasta);
 	tell(asked);
 	while (waitpid(pasta, &status, 0) < 0)
 		if (errno != EINTR)
 			die("waiting for pasta");
 	die_plainly("pasta has ended with status %d", status);
-}
-
-/* The one that pasta reads; told of a resolver in its arguments, it would ask whoever is at the host's loopback. */
-static void write_resolver(const char *resolver)
-{
-	FILE *file;
-
-	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL))
-		die("unshare");
-	if (mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64k"))
-		die("mounting /tmp");
-	file = fopen("/tmp/resolv.conf", "we");
-	if (!file || fprintf(file, "nameserver %s\n", resolver) < 0 || fclose(file))
-		die("writing resolv.conf");
-	if (chmod("/tmp/resolv.conf", 0644) || mount("/tmp/resolv.conf", "/etc/resolv.conf", NULL, MS_BIND, NULL))
-		die("mounting resolv.conf");
 }
 
 static void write_map(pid_t process, const char *file, unsigned id)
@@ -412,7 +335,7 @@ int network_run(unsigned id, char *const *words)
 	int ends[2];
 
 	if (asked.inside)
-		write_resolver(asked.resolver);
+		pasta_write_resolver(asked.resolver);
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGCHLD);
 	sigaddset(&signals, SIGTERM);
