@@ -76,7 +76,8 @@ describe("a client's trace", () => {
     "a=b\u0007",
     "a@b@c=1",
     Array.from({ length: 33 }, (_, index) => `k${index}=v`).join(","),
-    `a=${"x".repeat(600)}`
+    `a=${"x".repeat(257)}`,
+    `a=${"x".repeat(250)},b=${"x".repeat(250)},c=${"x".repeat(250)}`
   ])("has no state for %j, and is followed all the same", (state) => {
     const caller = of(`00-${traceId}-${spanId}-01`, state)
     assert.strictEqual(caller?.span.traceId, traceId)
