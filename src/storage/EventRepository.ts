@@ -118,7 +118,7 @@ export class EventRepository extends Context.Service<
 
       /** How many may go: those that are old, or beyond what is kept. */
       const countOfOld = SqlSchema.findOne({
-        Request: Schema.Struct({ before: Schema.Number, keptMax: Schema.Int }),
+        Request: Schema.Struct({ before: Schema.Finite, keptMax: Schema.Int }),
         Result: Schema.Struct({ count: Schema.Int }),
         execute: ({ before, keptMax }) => sql`
           select greatest(

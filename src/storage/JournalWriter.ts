@@ -108,7 +108,8 @@ export const layer = Layer.effect(
     }).pipe(Effect.catchCause((cause) => Effect.logWarning("the record of events was not shortened", cause)))
 
     yield* append({ _tag: "ServerStarted" })
-    yield* Effect.raceFirst(Queue.take(wanted), Effect.sleep(gathering)).pipe(
+    yield* Queue.take(wanted).pipe(
+      Effect.timeoutOrElse({ duration: gathering, orElse: () => Effect.void }),
       Effect.andThen(write),
       Effect.catchTag("StorageError", (error) => Effect.logError("events may not be on disk", error)),
       Effect.forever,

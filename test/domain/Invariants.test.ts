@@ -11,8 +11,8 @@ import type { Rule } from "../../src/domain/Violation.ts"
 const [alice, bob] = [AccountId.make("alice"), AccountId.make("bob")]
 const [identity, other] = [BuildId.make("a".repeat(64)), BuildId.make("b".repeat(64))]
 const host = HostId.make("host")
-const lease = LeaseId.make
-const attempt = AttemptId.make
+const lease = (id: string) => LeaseId.make(id)
+const attempt = (id: string) => AttemptId.make(id)
 
 // -----------------------------------------------------------------------------
 // what happens, in few words

@@ -269,7 +269,8 @@ export class Rows {
 
   /** The first under a path stays. */
   add(view: string, info: PathInfo, assured: boolean) {
-    if (!this.#view(view).has(info.path)) this.#view(view).set(info.path, new ViewEntry({ ...info, assured }))
+    if (!this.#view(view).has(info.path))
+      this.#view(view).set(info.path, new ViewEntry(Object.assign({ assured }, info)))
   }
 
   many(view: string, paths: ReadonlyArray<string>): ReadonlyArray<ViewEntry> {

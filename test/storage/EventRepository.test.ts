@@ -71,7 +71,7 @@ layer(Events)("the record of events", (it) => {
   it.effect("is cut off at its beginning as far as it is old, and read on from there", () =>
     Effect.gen(function* () {
       const repository = yield* EventRepository
-      yield* repository.prune({ limit: 1000, before: Infinity, keptMax: 0 })
+      yield* repository.prune({ limit: 1000, before: 1e12, keptMax: 0 })
       const run = yield* repository.begin
       const events = numbered(run, history)
       yield* repository.add(events, unsynced)
@@ -99,7 +99,7 @@ layer(Events)("the record of events", (it) => {
   it.effect("keeps so many, and what was found wrong in those that it does not keep", () =>
     Effect.gen(function* () {
       const repository = yield* EventRepository
-      yield* repository.prune({ limit: 1000, before: Infinity, keptMax: 0 })
+      yield* repository.prune({ limit: 1000, before: 1e12, keptMax: 0 })
       const run = yield* repository.begin
       yield* repository.add(
         numbered(run, [...history, { _tag: "LeaseReturned", lease }, { _tag: "ServerStopped" }]),

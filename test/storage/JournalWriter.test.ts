@@ -23,7 +23,8 @@ const journal = (change: (repository: EventRepository["Service"]) => EventReposi
     const scope = yield* Scope.make()
     const events = Layer.effect(EventRepository, Effect.map(EventRepository, change))
     const services = yield* Layer.buildWithScope(Layer.provide(JournalWriter.layer, events), scope)
-    return { ...Context.get(services, Journal), close: Scope.close(scope, Exit.void) }
+    const { append, written } = Context.get(services, Journal)
+    return { append, written, close: Scope.close(scope, Exit.void) }
   })
 
 const tags = (events: ReadonlyArray<Recorded>) => events.map(({ event }) => event._tag)

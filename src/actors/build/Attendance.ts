@@ -11,7 +11,7 @@ export interface Attendance {
     order: Order,
     build: string,
     answer: Effect.Effect<Answer>
-  ) => Effect.Effect<Effect.Effect<Answer>, never, Scope.Scope>
+  ) => Effect.Effect<{ readonly answer: Effect.Effect<Answer> }, never, Scope.Scope>
   /** An earlier build has the answer to an order. */
   readonly reused: (order: Order, from: string) => Effect.Effect<void>
 }
@@ -24,7 +24,8 @@ export const make = Effect.gen(function* () {
       const waiter = resumed?.wait ?? id
       yield* journal.append({ _tag: "WaiterCame", waiter, build, identity, account: account.id })
       yield* Effect.addFinalizer(() => journal.append({ _tag: "WaiterLeft", waiter }))
-      return Effect.tap(answer, ({ status }) => journal.append({ _tag: "WaiterAnswered", waiter, status }))
+      const told = Effect.tap(answer, ({ status }) => journal.append({ _tag: "WaiterAnswered", waiter, status }))
+      return { answer: told }
     }),
     reused: ({ id, identity, need }, from) =>
       journal.append({ _tag: "BuildReused", build: id, identity, account: need.account, from })

@@ -269,10 +269,10 @@ export class Builds extends Context.Service<
         })
         if ("answered" in joined) {
           // The build of an earlier server is on record, and not as one that was answered.
-          const answered = request.resumed === undefined ? order : { ...order, id: yield* random.uuidV7() }
-          yield* reused(answered, joined.answered.finished.build)
-          const { answer, heard } = yield* reuse.answer(answered, asker, joined.answered)
-          return { build: null, heard, answer: yield* attend(request, answered, answered.id, Effect.succeed(answer)) }
+          const own = request.resumed === undefined ? order : { ...order, id: yield* random.uuidV7() }
+          yield* reused(own, joined.answered.finished.build)
+          const { answer, heard } = yield* reuse.answer(own, asker, joined.answered)
+          return { build: null, heard, ...(yield* attend(request, own, own.id, Effect.succeed(answer))) }
         }
         const { build } = joined
         yield* build.join
@@ -284,7 +284,7 @@ export class Builds extends Context.Service<
         return {
           build: alone === null ? build.id : null,
           heard,
-          answer: yield* attend(request, order, build.id, answer)
+          ...(yield* attend(request, order, build.id, answer))
         }
       })
 
