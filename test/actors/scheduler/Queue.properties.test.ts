@@ -33,6 +33,7 @@ describe("the queue, told anything,", () => {
       lease: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 19 })),
       account: of("account"),
       system: Schema.Literals(["x86_64-linux", "x86_64-linux", "aarch64-linux"]),
+      features: Schema.Literals(["", "", "big-parallel"]),
       cores: Schema.Literals([1, 1, 2, 3, "all"]),
       gib: Schema.Literals([0.5, 1, 3]),
       rank: Schema.Literals([0, 0, 5, 60]),
@@ -66,11 +67,12 @@ describe("the queue, told anything,", () => {
           if (out.has(each.lease)) return []
           out.add(each.lease)
           const { account, cores, gib, rank, system } = each
+          const features = each.features === "" ? [] : [each.features]
           return [
             {
               _tag: "Requested",
               at,
-              need: need(lease, cores, gib, { account: AccountId.make(account), rank, system })
+              need: need(lease, cores, gib, { account: AccountId.make(account), features, rank, system })
             }
           ]
         }
