@@ -22,7 +22,10 @@ describe("a paired difference", () => {
   it("is no surer than what is known of so many", () => {
     const spread = (count: number) => {
       const values = Array.from({ length: count }, (_, index) => index % 2)
-      const { from, to } = Paired.difference(values, new Array<number>(count).fill(0))
+      const { from, to } = Paired.difference(
+        values,
+        values.map(() => 0)
+      )
       return to - from
     }
 

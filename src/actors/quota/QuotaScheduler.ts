@@ -36,10 +36,10 @@ export const layer = Layer.effect(
 
     // Quotas that cannot be looked up hold nobody back: the scheduler shares what there is all the same.
     const maxOf = (account: AccountId) =>
-      Effect.catch(
-        Effect.map(quotas.of(account), ({ running }) => running ?? Infinity),
-        () => Effect.succeed(Infinity)
-      )
+      Effect.match(quotas.of(account), {
+        onSuccess: ({ running }) => running ?? Infinity,
+        onFailure: () => Infinity
+      })
 
     /** What the scheduler was told, of those of whom it was told anything. */
     const shares = new Map<AccountId, number>()
