@@ -33,8 +33,8 @@ export interface Report {
   readonly isWell: boolean
 }
 
-/** A user who has tried so often gives up, and the build is lost. */
-const triesMax = 60
+/** Milliseconds after which a user gives up, and the build is lost: a server takes its time to start on a busy machine. */
+const givingUpMilliseconds = 15 * 60_000
 
 /** Milliseconds before a build is tried again. */
 const pauseMilliseconds = 300
@@ -143,7 +143,8 @@ class Run {
   /** Until it succeeds, or nobody would try any more. */
   async #build(client: Client, name: string, expression: string, words: string) {
     let said = ""
-    for (let tries = 1; tries <= triesMax; tries++) {
+    const until = performance.now() + givingUpMilliseconds
+    for (let tries = 1; performance.now() < until; tries++) {
       const ended = await client.build(expression, tries % 2 === 0 ? "ssh" : "ssh-ng")
       if (ended.status === 0) {
         const output = ended.out.trim()
@@ -161,7 +162,7 @@ class Run {
       this.#repeated++
       await pause(pauseMilliseconds)
     }
-    this.#lost.push(`${name}: not built in ${triesMax} tries, the last time: ${said}`)
+    this.#lost.push(`${name}: not built in ${givingUpMilliseconds / 60_000} minutes, the last time: ${said}`)
   }
 
   // ---------------------------------------------------------------------------
