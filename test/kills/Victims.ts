@@ -30,7 +30,9 @@ export const find = (kind: Kind, data: string): ReadonlyArray<number> => {
   const server = serverOf(data)
   if (server === undefined) return []
   if (kind === "drover") return [server.pid]
-  return ProcessTable.familyOf(server.pid).flatMap((entry) => (kindOf(entry, data) === kind ? [entry.pid] : []))
+  // A database that an earlier server has left is nobody's child.
+  const among = kind === "postgres" ? ProcessTable.list() : ProcessTable.familyOf(server.pid)
+  return among.flatMap((entry) => (kindOf(entry, data) === kind ? [entry.pid] : []))
 }
 
 /**
