@@ -133,31 +133,33 @@ export class BuildRepository extends Context.Service<
         Effect.catchTag("SqlError", fromSql("recording the state of a build").SqlError)
       )
 
+      // One round trip. The build is locked before anything is changed: whoever ends it at this moment comes first or
+      // waits. One attempt at a time is open, so what is lost ends before the next begins, which may be there: a
+      // connection can be lost between a commit and the word of it.
       const beginAttempt = Effect.fn("BuildRepository.beginAttempt")(
-        function* (build: string, attempt: NewAttempt) {
-          // Taken before anything is changed: whoever ends the build at this moment comes first or waits.
-          const open = yield* sql`
+        (build: string, attempt: NewAttempt) => sql`
+          with open as (
             select id from build, ${unsynced}
-            where id = ${build} and ended_at is null
-              and not exists (select from attempt where attempt.id = ${attempt.id} and attempt.ended_at is not null)
-            for update of build`
-          if (open.length === 0) return "superseded" as const
-          // It may be there: a connection can be lost between a commit and the word of it.
-          yield* sql`
-            update attempt set ended_at = now(), outcome = 'lost'
-            where build = ${build} and id <> ${attempt.id} and ended_at is null`
-          yield* sql`
+            where id = ${build}::uuid and ended_at is null
+              and not exists (select from attempt where attempt.id = ${attempt.id}::uuid and attempt.ended_at is not null)
+            for update of build
+          ), lost as (
+            update attempt set ended_at = now(), outcome = 'lost' from open
+            where attempt.build = open.id and attempt.id <> ${attempt.id}::uuid and ended_at is null returning attempt.id
+          ), begun as (
             insert into attempt (id, build, ordinal, host, sandbox, epoch, versions, cores, memory_bytes)
-            select ${attempt.id}::uuid, ${build}::uuid, 1 + count(*), ${attempt.host}, ${attempt.sandbox}, ${attempt.epoch},
-              ${JSON.stringify(attempt.versions)}::text::jsonb, ${attempt.cores}, ${attempt.memoryBytes}::bigint
-            from attempt where build = ${build}
-            on conflict (id) do nothing`
-          yield* sql`
-            update build set state = 'building', current_attempt = ${attempt.id}, started_at = coalesce(started_at, now())
-            where id = ${build}`
-          return "written" as const
-        },
-        sql.withTransaction,
+            select ${attempt.id}::uuid, open.id, 1 + (select count(*) from attempt where attempt.build = open.id),
+              ${attempt.host}, ${attempt.sandbox}, ${attempt.epoch}, ${JSON.stringify(attempt.versions)}::text::jsonb,
+              ${attempt.cores}, ${attempt.memoryBytes}::bigint
+            from open where (select count(*) from lost) >= 0
+            on conflict (id) do nothing
+          )
+          update build set state = 'building', current_attempt = ${attempt.id}::uuid,
+            started_at = coalesce(started_at, now())
+          from open where build.id = open.id returning build.id`,
+        // Another attempt has begun while the lock was waited for: only a later statement sees it.
+        Effect.retry({ times: 1, while: ({ reason }) => reason._tag === "UniqueViolation" }),
+        Effect.map(writtenIfAny),
         Effect.catchTag("SqlError", fromSql("recording an attempt").SqlError)
       )
 
@@ -183,29 +185,30 @@ export class BuildRepository extends Context.Service<
       const finish = Effect.fn("BuildRepository.finish")(
         function* (build: string, { message, outputs, state, status }: BuildEnd, attempt?: AttemptId) {
           const ended = yield* sql`
-            update build set state = ${state}, status = ${status}, message = ${message}, ended_at = now()
-            where id = ${build} and ended_at is null
-              and (${attempt ?? null}::uuid is null or current_attempt = ${attempt ?? null}::uuid)
-            returning id`
+            with ended as (
+              update build set state = ${state}, status = ${status}, message = ${message}, ended_at = now()
+              where id = ${build}::uuid and ended_at is null
+                and (${attempt ?? null}::uuid is null or current_attempt = ${attempt ?? null}::uuid)
+              returning id
+            ), made as (
+              insert into build_output (build, name, path, nar_hash, reference_paths, ca)
+              select id, name, path, decode(nar_hash, 'hex'),
+                array(select jsonb_array_elements_text(reference_paths::jsonb)), ca
+              from ended, unnest(
+                ${outputs.map(({ name }) => name)}::text[],
+                ${outputs.map(({ path }) => path)}::text[],
+                ${outputs.map(({ narHash }) => narHash)}::text[],
+                ${outputs.map(({ references }) => JSON.stringify(references))}::text[],
+                ${outputs.map(({ contentAddress }) => contentAddress)}::text[]
+              ) as output(name, path, nar_hash, reference_paths, ca)
+            )
+            select id from ended`
           if (ended.length === 0) return "superseded" as const
           // What still runs when the build has its answer is nobody's any more. Nobody is owed it, whoever waits for it
           // now and whoever had only been cut off; and whoever came just before, which only a later statement sees.
           yield* sql`
             with forgotten as (delete from build_order where build = ${build}::uuid)
             update attempt set ended_at = now(), outcome = 'cancelled' where build = ${build} and ended_at is null`
-          if (outputs.length > 0) {
-            yield* sql`
-              insert into build_output (build, name, path, nar_hash, reference_paths, ca)
-              select ${build}::uuid, name, path, decode(nar_hash, 'hex'),
-                array(select jsonb_array_elements_text(reference_paths::jsonb)), ca
-              from unnest(
-                ${outputs.map(({ name }) => name)}::text[],
-                ${outputs.map(({ path }) => path)}::text[],
-                ${outputs.map(({ narHash }) => narHash)}::text[],
-                ${outputs.map(({ references }) => JSON.stringify(references))}::text[],
-                ${outputs.map(({ contentAddress }) => contentAddress)}::text[]
-              ) as output(name, path, nar_hash, reference_paths, ca)`
-          }
           return "written" as const
         },
         sql.withTransaction,

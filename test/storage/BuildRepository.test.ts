@@ -1,6 +1,7 @@
 import { assert, layer } from "@effect/vitest"
-import { Effect, Layer } from "effect"
+import { Effect, Fiber, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
+import { SqlClient } from "effect/sql"
 import { type AttemptId, AttemptId as Id, noUsage } from "../../src/domain/Attempt.ts"
 import { BuildId } from "../../src/domain/BuildId.ts"
 import { HostId } from "../../src/domain/Host.ts"
@@ -162,6 +163,41 @@ layer(Repositories)("BuildRepository", (it) => {
 
       assert.strictEqual((yield* record(id)).state, "failed")
       assert.deepStrictEqual(yield* outcomes(id), ["failed"])
+    })
+  )
+
+  const insertAttempt = Effect.fnUntraced(function* (build: string, attempt: AttemptId) {
+    const sql = yield* SqlClient.SqlClient
+    yield* sql`
+      insert into attempt (id, build, ordinal, sandbox, epoch, versions, cores, memory_bytes)
+      values (${attempt}::uuid, ${build}::uuid, 1, 'process', 1, '{}', 1, 1)`
+  })
+
+  it.effect.each([
+    { during: "another begins", written: "written", outcomes: ["lost", null] },
+    { during: "the same is still on its way", written: "written", outcomes: [null] },
+    { during: "the build ends", written: "superseded", outcomes: [] }
+  ] as const)("begins an attempt while $during", ({ during, outcomes: expected, written }) =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const { id } = yield* newBuild
+      const attempt = Id.make(yield* uuid)
+      const services = yield* Effect.context<BuildRepository | SecureRandom.SecureRandom>()
+      const beginning = yield* Effect.gen(function* () {
+        yield* sql`select from build where id = ${id} for update`
+        if (during === "the build ends") {
+          yield* sql`update build set state = 'cancelled', ended_at = now() where id = ${id}`
+        } else {
+          yield* insertAttempt(id, during === "another begins" ? Id.make(yield* uuid) : attempt)
+        }
+        // In a connection of its own, which waits for what this one holds.
+        const beginning = Effect.runForkWith(services)(newAttempt(id, attempt))
+        while ((yield* sql`select from pg_locks where not granted`).length === 0);
+        return beginning
+      }).pipe(sql.withTransaction)
+
+      assert.strictEqual((yield* Fiber.join(beginning)).written, written)
+      assert.deepStrictEqual(yield* outcomes(id), [...expected])
     })
   )
 
