@@ -36,6 +36,8 @@ export class EventRepository extends Context.Service<
       events: ReadonlyArray<Recorded>,
       options: { readonly isSynced: boolean }
     ) => Effect.Effect<void, StorageError>
+    /** How many of a run there are from one number to another, both included: on disk, all of them, when it returns. */
+    readonly sync: (run: number, from: number, to: number) => Effect.Effect<number, StorageError>
     /** At most so many, from the first after a place. */
     readonly after: (place: Place, limit: number) => Effect.Effect<ReadonlyArray<Recorded>, StorageError>
     readonly beginning: Effect.Effect<Beginning, StorageError>
@@ -89,6 +91,15 @@ export class EventRepository extends Context.Service<
         },
         Effect.asVoid,
         Effect.catchTag("SqlError", fromSql("recording events").SqlError)
+      )
+
+      const sync = Effect.fn("EventRepository.sync")(
+        (run: number, from: number, to: number) => sql<{ readonly count: number }>`
+          select count::double precision, set_config('synchronous_commit', 'on', true), ${synced(true)}::text
+          from (select count(*) from event
+            where run = ${run}::integer and ordinal between ${from}::bigint and ${to}::bigint) as known`,
+        Effect.map(([row]) => row?.count ?? 0),
+        Effect.catchTag("SqlError", fromSql("bringing events to the disk").SqlError)
       )
 
       const selectAfter = SqlSchema.findAll({
@@ -149,7 +160,7 @@ export class EventRepository extends Context.Service<
         Effect.catchTags({ ...fromSql("shortening the record of events"), NoSuchElementError: Effect.die })
       )
 
-      return { begin, add, after, beginning, prune }
+      return { begin, add, sync, after, beginning, prune }
     })
   )
 }

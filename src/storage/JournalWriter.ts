@@ -74,7 +74,11 @@ export const layer = Layer.effect(
 
     const sync = Effect.fnUntraced(function* (now: number) {
       const told = unsure
-      yield* put(told, true)
+      // As a rule they are all there, and are not told once more only to bring them to the disk.
+      const known = yield* repository
+        .sync(run, told[0]!.ordinal, told[told.length - 1]!.ordinal)
+        .pipe(Effect.catchTag("StorageError", () => Effect.succeed(0)))
+      if (known < told.length) yield* put(told, true)
       unsure = unsure.slice(told.length)
       syncedAt = now
     })

@@ -51,7 +51,10 @@ layer(Events)("the record of events", (it) => {
     })
   )
 
-  it.effect("is on disk once it is said to be, also where it was all told before", () =>
+  it.effect.each([
+    { how: "told again", again: true },
+    { how: "counted", again: false }
+  ])("is on disk once it was told before and is $how", ({ again }) =>
     Effect.gen(function* () {
       const repository = yield* EventRepository
       const sql = yield* SqlClient.SqlClient
@@ -60,7 +63,8 @@ layer(Events)("the record of events", (it) => {
       yield* repository.add(events, unsynced)
       const [written] = yield* sql<{ readonly place: string }>`select pg_current_wal_insert_lsn()::text as place`
 
-      yield* repository.add(events, { isSynced: true })
+      if (again) yield* repository.add(events, { isSynced: true })
+      else assert.strictEqual(yield* repository.sync(run, 2, events.length + 1), events.length - 1)
 
       const [flushed] = yield* sql<{ readonly isThere: boolean }>`
         select pg_current_wal_flush_lsn() >= ${written!.place}::pg_lsn as "isThere"`
