@@ -96,10 +96,11 @@ const base64Length = (algorithm: Algorithm) => Math.ceil(sizes[algorithm] / 3) *
 /** The three notations have three lengths, for each algorithm. */
 const bare = (algorithm: Algorithm, text: string): Hash | WireError => {
   const size = sizes[algorithm]
-  const wrong = new WireError({ expected: `a ${algorithm} hash in base 16, 32 or 64`, found: shown(text) })
+  // Made only where it is said: an error looks at the whole stack, which is most of what reading a hash would cost.
+  const wrong = () => new WireError({ expected: `a ${algorithm} hash in base 16, 32 or 64`, found: shown(text) })
   switch (text.length) {
     case size * 2:
-      return /^[0-9a-fA-F]*$/.test(text) ? { algorithm, hex: text.toLowerCase() } : wrong
+      return /^[0-9a-fA-F]*$/.test(text) ? { algorithm, hex: text.toLowerCase() } : wrong()
     case Base32.lengthOf(size): {
       const bytes = Base32.decode(text)
       return bytes instanceof WireError ? bytes : { algorithm, hex: Buffer.from(bytes).toString("hex") }
@@ -107,10 +108,10 @@ const bare = (algorithm: Algorithm, text: string): Hash | WireError => {
     case base64Length(algorithm): {
       // Node passes over what is no base 64; only what it writes itself is taken.
       const bytes = Buffer.from(text, "base64")
-      return bytes.toString("base64") === text ? { algorithm, hex: bytes.toString("hex") } : wrong
+      return bytes.toString("base64") === text ? { algorithm, hex: bytes.toString("hex") } : wrong()
     }
     default:
-      return wrong
+      return wrong()
   }
 }
 
