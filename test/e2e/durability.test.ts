@@ -24,11 +24,14 @@ const again = (options: { readonly arguments?: ReadonlyArray<string> } = {}) => 
   return world.start({ ports: { ssh, http }, arguments: ["--cores", "1", ...(options.arguments ?? [])] })
 }
 
-/** SIGKILL for all that the server is made of but its database, which is left to itself. */
+/**
+ * SIGKILL for all that the server is made of but its database, which is left to itself. The server's own process comes
+ * first: it would see what it has started die, and might yet say something of it.
+ */
 const killServer = () => {
-  for (const { command, pid } of ProcessTable.familyOf(world.drover.process.pid).toReversed()) {
-    if (!/^\S*postgres/.test(command)) kill(pid)
-  }
+  const family = ProcessTable.familyOf(world.drover.process.pid).filter(({ command }) => !/^\S*postgres/.test(command))
+  const isServer = ({ command }: ProcessTable.Entry) => command.includes("/src/main.ts\0")
+  for (const { pid } of [...family.filter(isServer), ...family.toReversed()]) kill(pid)
 }
 /** SIGKILL for the database. */
 const killDatabase = () => {

@@ -35,6 +35,10 @@ const explained: ReadonlyArray<{ readonly of: RegExp; readonly because: string }
     because: "the kernel's own default, which depends on its version, its configuration and the memory that it has"
   },
   {
+    of: /^setting\.vm\/overcommit_memory$/,
+    because: "a machine is told what its build has used up by its memory, and not by what it may have asked for"
+  },
+  {
     of: /^setting\.(fs\/protected_\w+|net\/ipv4\/ping_group_range)$/,
     because: "as distributions set them at boot; this host has a bare kernel, ours are Debian's"
   },
