@@ -149,7 +149,10 @@ export const spawn = Effect.fnUntraced(function* (
 
   // The attempt under way. Only the actor's fiber and the one call that it began touch these.
   let scope: Scope.Closeable | null = null
+  /** What it has been lent: of an attempt that begins with it, or that never will if its build is cancelled just then. */
   let lease: Lease | null = null
+  /** Null until it begins. */
+  let attempt: AttemptId | null = null
   /** All that is on record of it so far, to be put there again. */
   let putSoFar: Effect.Effect<unknown> = putBuild
   let finished: Finished | null = null
@@ -170,6 +173,7 @@ export const spawn = Effect.fnUntraced(function* (
     const ending = scope
     scope = null
     lease = null
+    attempt = null
     finished = null
     return Effect.andThen(FiberHandle.clear(call), ending === null ? Effect.void : Scope.close(ending, Exit.void))
   })
@@ -187,14 +191,13 @@ export const spawn = Effect.fnUntraced(function* (
       yield* recorded(log.append(bytes))
     })
 
-  const runBuilder = Effect.fnUntraced(function* (into: Scope.Closeable, lent: Lease, ordinal: number) {
+  const runBuilder = Effect.fnUntraced(function* (
+    into: Scope.Closeable,
+    lent: Lease,
+    onRecord: Effect.Effect<unknown>
+  ) {
     const attempt = attemptOf(lent.id)
-    attempts = ordinal
-    usage = noUsage
-    const { backend, versions } = builders.kindOf(order.derivation.system, lent.host)
-    const { cores, host, memoryBytes } = lent
-    const kind = { host, sandbox: backend, epoch: builders.epoch, versions, cores, memoryBytes }
-    yield* say(records.beginAttempt(order.id, { id: attempt, ...kind }))
+    yield* onRecord
     const log = yield* Scope.provide(recorded(logs.open(attempt)), into)
     yield* SubscriptionRef.set(heard, { attempt, ended: false })
     const now = yield* Clock.currentTimeMillis
@@ -205,10 +208,18 @@ export const spawn = Effect.fnUntraced(function* (
     return yield* Scope.provide(builders.run(assignment, append(log)), into).pipe(Effect.ensuring(log.end))
   })
 
-  const began = (attempt: AttemptId, { host }: Lease) => {
-    const { backend, isIsolating } = builders.kindOf(order.derivation.system, host)
-    return journal.append({ _tag: "AttemptStarted", attempt, build: order.id, backend, isIsolating })
-  }
+  /** Gives what puts it on record: said already, so that its end finds it there even if its builder never comes to run. */
+  const beginAttempt = Effect.fnUntraced(function* (id: AttemptId, lent: Lease, ordinal: number) {
+    attempt = id
+    attempts = ordinal
+    usage = noUsage
+    progress = { startedAt: null, heardAt: 0, logBytes: 0 }
+    const { backend, isIsolating, versions } = builders.kindOf(order.derivation.system, lent.host)
+    const { cores, host, memoryBytes } = lent
+    const kind = { host, sandbox: backend, epoch: builders.epoch, versions, cores, memoryBytes }
+    yield* journal.append({ _tag: "AttemptStarted", attempt: id, build: order.id, backend, isIsolating })
+    return say(records.beginAttempt(order.id, { id, ...kind }))
+  })
 
   const endAttempt = Effect.fnUntraced(function* (of: LeaseId, outcome: Outcome, detail: string) {
     // Whatever runs is stopped before its end is recorded, but its lease is kept until it is gone for certain.
@@ -223,7 +234,6 @@ export const spawn = Effect.fnUntraced(function* (
   const answer = Effect.fnUntraced(function* (end: End) {
     const endedAt = Math.floor((yield* Clock.currentTimeMillis) / 1000)
     const { state } = conclusion(end)
-    const attempt = lease === null ? null : attemptOf(lease.id)
     yield* journal.append({ _tag: "BuildEnded", build: order.id, state, attempt })
     // Then what brings the end to the disk brings this there, too.
     yield* journal.written
@@ -271,18 +281,19 @@ export const spawn = Effect.fnUntraced(function* (
             })
           )
         }),
-      StartBuilder: ({ attempt, lease: id }) =>
+      StartBuilder: ({ attempt: ordinal, lease: id }) =>
         // The lifecycle starts a builder only on the lease that it was just given, and holds until it lets it go.
-        Effect.andThen(
-          began(attemptOf(id), lease!),
-          begin(runBuilder(scope!, lease!, attempt), {
-            onSuccess: (run) => {
-              finished = run
-              usage = run.usage
-              return self.tell(Message.cases.Exited.make({ lease: id }))
-            },
-            onFailure: (error) => lost(self, id, error)
-          })
+        Effect.flatMap(beginAttempt(attemptOf(id), lease!, ordinal), (onRecord) =>
+          Effect.asVoid(
+            begin(runBuilder(scope!, lease!, onRecord), {
+              onSuccess: (run) => {
+                finished = run
+                usage = run.usage
+                return self.tell(Message.cases.Exited.make({ lease: id }))
+              },
+              onFailure: (error) => lost(self, id, error)
+            })
+          )
         ),
       ImportOutputs: ({ lease: id }) =>
         Effect.andThen(
