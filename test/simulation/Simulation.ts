@@ -61,6 +61,8 @@ interface Server {
   /** Null until it is ready. */
   services: Context.Context<Builds> | null
   isEnding: boolean
+  /** Until they have ended, however their clients are gone: the doors wait for what a session still has to give back. */
+  readonly sessions: Set<Fiber.Fiber<unknown, unknown>>
 }
 
 class Simulation {
@@ -157,7 +159,7 @@ class Simulation {
 
   #boot() {
     const life = new Life(this.#universe, this.#chance)
-    const server: Server = { life, scope: Scope.makeUnsafe(), services: null, isEnding: false }
+    const server: Server = { life, scope: Scope.makeUnsafe(), services: null, isEnding: false, sessions: new Set() }
     this.#server = server
     this.#run++
     this.#ordinal = 0
@@ -226,8 +228,7 @@ class Simulation {
     this.#note("the server is told to end")
     this.#count("ends")
     server.isEnding = true
-    const sessions = this.#clients.flatMap(({ fiber }) => (fiber === null ? [] : [fiber]))
-    const closing = Effect.andThen(Fiber.interruptAll(sessions), Scope.close(server.scope, Exit.void))
+    const closing = Effect.andThen(Fiber.interruptAll(server.sessions), Scope.close(server.scope, Exit.void))
     server.life.run(closing, Context.empty()).addObserver((exit) => {
       if (Exit.isFailure(exit)) this.#complain(`the server did not end well: ${Cause.pretty(exit.cause)}`)
       this.#append({ _tag: "ServerStopped" })
@@ -278,7 +279,9 @@ class Simulation {
     client.state = "waiting"
     const fiber = server.life.run(client.session, server.services)
     client.fiber = fiber
+    server.sessions.add(fiber)
     fiber.addObserver((exit) => {
+      server.sessions.delete(fiber)
       if (server.life.isOver || client.fiber !== fiber || client.state !== "waiting") return
       client.fiber = null
       if (Exit.isFailure(exit)) return this.#refused(client, exit.cause, server)
