@@ -129,11 +129,8 @@ export class Scheduler extends Context.Service<
         yield* Effect.addFinalizer(() =>
           Effect.flatMap(Mailbox.clear(mailbox), (rest) => Effect.forEach(rest, receive, { discard: true }))
         )
-        // What has been taken is dealt with, even at the end. So it is waited for, and then taken: an end that comes
-        // between a take and its answer would have it lost.
-        yield* Effect.uninterruptibleMask((restore) =>
-          Effect.flatMap(Effect.andThen(restore(Mailbox.peek(mailbox)), Mailbox.take(mailbox)), receive)
-        ).pipe(
+        // What has been taken is dealt with, even at the end.
+        yield* Effect.uninterruptibleMask((restore) => Effect.flatMap(restore(Mailbox.take(mailbox)), receive)).pipe(
           Effect.forever,
           (loop) => supervise({ restart: "permanent", intensity: 3, period: "1 minute" }, loop),
           Effect.tapCause((cause) =>

@@ -1,6 +1,7 @@
 import { assert, layer } from "@effect/vitest"
-import { Effect, Exit, Fiber, Scope } from "effect"
+import { Deferred, Effect, Exit, Fiber, Scope } from "effect"
 import { TestClock } from "effect/testing"
+import { Delivery } from "../../../src/actors/Actor.ts"
 import { BuilderLost } from "../../../src/actors/builder/BuilderPool.ts"
 import { StorePath } from "../../../src/protocol/nix/StorePath.ts"
 import { BuildRecords } from "../../../src/storage/BuildRecords.ts"
@@ -77,6 +78,33 @@ layer(Storage)("builds", (it) => {
       const [latest] = yield* Effect.flatMap(BuildRecords, (records) => records.list({ limit: 1 }))
       assert.strictEqual(latest?.state, "cancelled")
       assert.strictEqual(latest?.attempts[0]?.outcome, "cancelled")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("are recorded as cancelled when their lease comes as nobody waits any more", () =>
+    Effect.gen(function* () {
+      const isLent = yield* Deferred.make<void>()
+      let lend = () => {}
+      // The build has been lent a host, and takes the word of that only after the one that it is cancelled.
+      const late: (typeof Delivery)["Service"] = (deliver, { _tag }) => {
+        if (_tag !== "Leased") {
+          deliver()
+          if (_tag === "Cancel") lend()
+          return
+        }
+        lend = deliver
+        Deferred.doneUnsafe(isLent, Effect.void)
+      }
+      const { submit } = yield* world()
+      const scope = yield* Scope.make()
+      yield* Scope.provide(submit(derive()), scope).pipe(Effect.provideService(Delivery, late))
+      yield* Deferred.await(isLent)
+
+      yield* Scope.close(scope, Exit.void)
+
+      const [latest] = yield* Effect.flatMap(BuildRecords, (records) => records.list({ limit: 1 }))
+      assert.strictEqual(latest?.state, "cancelled")
+      assert.deepStrictEqual(latest?.attempts, [])
     }).pipe(Effect.scoped)
   )
 
