@@ -12,7 +12,9 @@ import type { AddressInfo } from "node:net"
 import * as os from "node:os"
 import * as path from "node:path"
 import { parseArgs } from "node:util"
+import { Effect } from "effect"
 import ssh2 from "ssh2"
+import * as OpenSshKey from "../../src/cli/OpenSshKey.ts"
 import * as Drover from "../support/Drover.ts"
 import * as NixStore from "../support/NixStore.ts"
 import * as Process from "../support/Process.ts"
@@ -81,7 +83,8 @@ const wrap = (dir: string, root: string) => {
 
 /** A door as it was before ML-KEM, which lets nobody in: the warning comes first. */
 const openOld = async () => {
-  const hostKeys = [ssh2.utils.generateKeyPairSync("ed25519").private]
+  const { privateKey } = await Effect.runPromise(OpenSshKey.generate(""))
+  const hostKeys = [privateKey]
   const server = new ssh2.Server({ hostKeys, algorithms: { kex: ["curve25519-sha256"] } }, (client) => {
     client.on("error", () => {})
     client.on("authentication", (context) => context.reject([]))
