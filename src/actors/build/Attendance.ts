@@ -22,8 +22,10 @@ export const make = Effect.gen(function* () {
     attend: Effect.fnUntraced(function* ({ account, resumed }, { id, identity }, build, answer) {
       // The order made for a request names who asks, whosever is carried out; one that is resumed has its build's name.
       const waiter = resumed?.wait ?? id
-      yield* journal.append({ _tag: "WaiterCame", waiter, build, identity, account: account.id })
-      yield* Effect.addFinalizer(() => journal.append({ _tag: "WaiterLeft", waiter }))
+      yield* Effect.acquireRelease(
+        journal.append({ _tag: "WaiterCame", waiter, build, identity, account: account.id }),
+        () => journal.append({ _tag: "WaiterLeft", waiter })
+      )
       const told = Effect.tap(answer, ({ status }) => journal.append({ _tag: "WaiterAnswered", waiter, status }))
       return { answer: told }
     }),
