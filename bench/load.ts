@@ -45,13 +45,16 @@ const serverOf = (drover: Drover.Drover): number => {
 const proportionalKib = (pid: number) =>
   Number(/^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"))?.[1])
 
+/** Of what the door offers, what ssh2 can do as a client. */
+const kex = "curve25519-sha256"
+
 /** A connection that has logged in, and says nothing more but that it is alive. */
 const connect = ({ ready }: Drover.Drover, privateKey: string | Buffer = readFileSync(ready.key)) =>
   new Promise<ssh2.Client>((resolve, reject) => {
     const [host, port] = ready.ssh.split(":")
     const client = new ssh2.Client()
     client.once("ready", () => resolve(client)).on("error", reject)
-    client.connect({ host: host!, port: Number(port), username: "nix", privateKey })
+    client.connect({ host: host!, port: Number(port), username: "nix", privateKey, algorithms: { kex: [kex] } })
   })
 
 /** So many at a time, since each is a key exchange. */
