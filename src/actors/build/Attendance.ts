@@ -7,8 +7,8 @@ import type { Answer, Request } from "./Builds.ts"
 export interface Attendance {
   /** One comes to wait, until the scope closes. Gives their answer, which is on record before they have it. */
   readonly attend: (
-    request: Request,
-    order: Order,
+    request: Pick<Request, "account" | "resumed">,
+    order: Pick<Order, "id" | "identity">,
     build: string,
     answer: Effect.Effect<Answer>
   ) => Effect.Effect<{ readonly answer: Effect.Effect<Answer> }, never, Scope.Scope>
