@@ -35,8 +35,9 @@ export class Life {
     }
     this.scheduler = {
       executionMode: "async",
-      shouldYield: () => {
-        if (--budget > 0) return false
+      // Never before the first, as Effect's own: a fiber that is interrupted before it starts relies on that.
+      shouldYield: ({ currentOpCount }) => {
+        if (--budget > 0 || currentOpCount < 2) return false
         budget = chance.between(1, operationsMax)
         return true
       },
