@@ -22,6 +22,12 @@ const wantsMachines = (args) => {
   return (at >= 0 ? args[at + 1] : (said ?? process.env.DROVER_SANDBOX)) !== "process"
 }
 
+/** Runs once everything is there that `purpose` needs. */
+const after = (purpose, run) => async (args, install) => {
+  await setUp(purpose, install)
+  return run(args)
+}
+
 const commands = {
   /** The server. Its options are its own, and shown without setting anything up. */
   async start(args, install) {
@@ -36,40 +42,13 @@ const commands = {
   /** The operator's commands against a running server, which has set up what they need. */
   drover: (args) => runInPlace([node24, path.join(root, "src/cli/drover.ts"), ...args]),
 
-  async check(_args, install) {
-    await setUp("check", install)
-    return check()
-  },
-
-  async test(args, install) {
-    await setUp("test", install)
-    return test(args)
-  },
-
-  async mishaps(args, install) {
-    await setUp("test", install)
-    return mishaps(args)
-  },
-
-  async simulate(args, install) {
-    await setUp("check", install)
-    return simulate(args)
-  },
-
-  async kills(args, install) {
-    await setUp("test", install)
-    return kills(args)
-  },
-
-  async programs(args, install) {
-    await setUp("programs", install)
-    return programs(args)
-  },
-
-  async bench(args, install) {
-    await setUp("bench", install)
-    return bench(args)
-  }
+  check: after("check", check),
+  test: after("test", test),
+  mishaps: after("test", mishaps),
+  simulate: after("check", simulate),
+  kills: after("test", kills),
+  programs: after("programs", programs),
+  bench: after("bench", bench)
 }
 
 const [name, ...rest] = process.argv.slice(2)

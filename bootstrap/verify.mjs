@@ -44,7 +44,8 @@ export const test = async (args) => {
   const suites = []
   for (const project of ["unit", "e2e"]) suites.push(await vitest(["--project", project, "--passWithNoTests", ...args]))
   const bad = verdicts.filter(({ status }) => status !== 0)
-  for (const { name } of bad) process.stdout.write(`failed: ${name}\n`)
+  for (const name of [...bad.map(({ name }) => name), ...suites.flatMap(({ told }) => told)])
+    process.stdout.write(`failed: ${name}\n`)
   const passed = verdicts.length - bad.length + sum(suites, "passed")
   const failed = bad.length + sum(suites, "failed")
   process.stdout.write(`${passed} passed, ${failed} failed\n`)
@@ -53,7 +54,10 @@ export const test = async (args) => {
 
 const sum = (suites, key) => suites.reduce((total, suite) => total + suite[key], 0)
 
-/** Runs a vitest project; gives how many tests passed and failed. A run that breaks down counts as one failure more. */
+/**
+ * Runs a vitest project; gives how many tests passed and failed, and what is told of those that failed: once more at the
+ * end, since what came before is long. A run that breaks down counts as one failure more.
+ */
 const vitest = async (args) => {
   const dir = mkdtempSync(path.join(tmpdir(), "drover-test-"))
   try {
@@ -64,19 +68,35 @@ const vitest = async (args) => {
     const passed = report?.numPassedTests ?? 0
     const failed = report?.numFailedTests ?? 0
     // Vitest also fails over a file that does not load or an error outside of any test.
-    return { passed, failed: failed === 0 && status !== 0 ? 1 : failed }
+    return { passed, failed: failed === 0 && status !== 0 ? 1 : failed, told: failures(report) }
   } finally {
     rmSync(dir, { recursive: true, force: true })
   }
 }
 
-export const mishaps = (args) => runInPlace([node24, path.join(root, "test/mishaps/main.ts"), ...args], { cwd: root })
+/** The tests and files that failed, each with the beginning of its reason. */
+const failures = (report) => {
+  const told = []
+  for (const file of report?.testResults ?? []) {
+    const where = path.relative(root, file.name)
+    const bad = file.assertionResults.filter(({ status }) => status === "failed")
+    if (bad.length === 0 && file.status === "failed") told.push(`${where}: ${reason(file.message)}`)
+    for (const { fullName, failureMessages } of bad)
+      told.push(`${where}: ${fullName}: ${reason(failureMessages.join("\n"))}`)
+  }
+  return told
+}
 
-export const programs = (args) => runInPlace([node24, path.join(root, "test/programs/main.ts"), ...args], { cwd: root })
+/** Lines of a reason that are worth repeating. */
+const reasonLines = 12
 
-export const simulate = (args) =>
-  runInPlace([node24, path.join(root, "test/simulation/main.ts"), ...args], { cwd: root })
+const reason = (message) => (message ?? "").split("\n").slice(0, reasonLines).join("\n  ")
 
-export const kills = (args) => runInPlace([node24, path.join(root, "test/kills/main.ts"), ...args], { cwd: root })
+/** A program of ours that is no test of its own, with the words that it was given. */
+const program = (file) => (args) => runInPlace([node24, path.join(root, file), ...args], { cwd: root })
 
-export const bench = (args) => runInPlace([node24, path.join(root, "bench/main.ts"), ...args], { cwd: root })
+export const mishaps = program("test/mishaps/main.ts")
+export const programs = program("test/programs/main.ts")
+export const simulate = program("test/simulation/main.ts")
+export const kills = program("test/kills/main.ts")
+export const bench = program("bench/main.ts")

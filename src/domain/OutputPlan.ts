@@ -7,7 +7,7 @@
 import type { BasicDerivation } from "../protocol/nix/Derivation.ts"
 import { outputPathName } from "../protocol/nix/Derivation.ts"
 import { Sha256 } from "../protocol/nix/Hash.ts"
-import { make, nameOf, type StorePath } from "../protocol/nix/StorePath.ts"
+import { derivationName, make, type StorePath } from "../protocol/nix/StorePath.ts"
 import type { WireError } from "../protocol/wire/Codec.ts"
 
 export interface PlannedOutput {
@@ -22,7 +22,7 @@ export const of = (
   derivationPath: StorePath,
   derivation: Pick<BasicDerivation, "outputs">
 ): ReadonlyArray<PlannedOutput> | WireError => {
-  const base = nameOf(derivationPath).replace(/\.drv$/, "")
+  const base = derivationName(derivationPath)
   const planned: Array<PlannedOutput> = []
   for (const [name, output] of derivation.outputs) {
     const path =

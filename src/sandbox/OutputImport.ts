@@ -238,7 +238,7 @@ const settleAddressed = Effect.fnUntraced(function* (
   const others = Store.sorted(references.filter((path) => path !== builtAt).map((path) => finalPaths.get(path) ?? path))
   const self = references.includes(builtAt)
   const address = { method, hash: { algorithm, hex: moved.digest ?? "" } }
-  const named = Derivation.outputPathName(Store.nameOf(derivationPath).replace(/\.drv$/, ""), name)
+  const named = Derivation.outputPathName(Store.derivationName(derivationPath), name)
   const path = ContentAddress.storePath(named, address, { others, self })
   if (path instanceof WireError) return yield* refuse(`output '${name}' cannot have an address: ${path.message}`)
   const nar = self ? yield* rewrite(moved, [[builtAt, path]], {}) : moved

@@ -14,7 +14,7 @@ import type { Limits } from "../../domain/Limits.ts"
 import * as Requirements from "../../domain/Requirements.ts"
 import type { Settings } from "../../domain/Settings.ts"
 import type { BasicDerivation } from "../../protocol/nix/Derivation.ts"
-import { nameOf, type StorePath } from "../../protocol/nix/StorePath.ts"
+import { derivationName, type StorePath } from "../../protocol/nix/StorePath.ts"
 import { BuildRepository } from "../../storage/BuildRepository.ts"
 import { LogStore } from "../../storage/LogStore.ts"
 import * as Tracing from "../../telemetry/Tracing.ts"
@@ -125,7 +125,7 @@ export class Builds extends Context.Service<
             id: order.id,
             identity: order.identity,
             derivation: order.derivationPath,
-            name: nameOf(order.derivationPath).replace(/\.drv$/, ""),
+            name: derivationName(order.derivationPath),
             system: order.derivation.system,
             account: order.need.account,
             notReused

@@ -4,7 +4,7 @@ import { SecureRandom } from "effect/crypto"
 import * as BuildId from "../../domain/BuildId.ts"
 import type * as Requirements from "../../domain/Requirements.ts"
 import type { PathInfo } from "../../protocol/nix/PathInfo.ts"
-import { nameOf } from "../../protocol/nix/StorePath.ts"
+import { derivationName } from "../../protocol/nix/StorePath.ts"
 import { ViewRepository } from "../../storage/ViewRepository.ts"
 import * as Tracing from "../../telemetry/Tracing.ts"
 import type { Order } from "./Build.ts"
@@ -42,7 +42,7 @@ export const make = Effect.gen(function* () {
   ) {
     const { account, derivation, derivationPath, settings } = request
     const { system } = derivation
-    const name = nameOf(derivationPath).replace(/\.drv$/, "")
+    const name = derivationName(derivationPath)
     const identity = BuildId.of(name, derivation, closure)
     const asked = { account: account.id, identity, name, system, requirements: needs, settings }
     const { ceiling, cores, memoryBytes, memoryBytesMax, memoryBytesNext, seconds } = yield* provide(asked)

@@ -11,12 +11,11 @@ import type { Limits } from "../../domain/Limits.ts"
 import * as Rules from "../../domain/Reuse.ts"
 import { type Settings, table as variables } from "../../domain/Settings.ts"
 import { hasNetwork } from "../../protocol/nix/Derivation.ts"
-import { PathInfo } from "../../protocol/nix/PathInfo.ts"
-import { nameOf, type StorePath } from "../../protocol/nix/StorePath.ts"
+import { derivationName, type StorePath } from "../../protocol/nix/StorePath.ts"
 import { LogStore } from "../../storage/LogStore.ts"
-import { type Finished, type MadeOutput, ReuseRepository } from "../../storage/ReuseRepository.ts"
+import { type Finished, ReuseRepository } from "../../storage/ReuseRepository.ts"
 import * as Tracing from "../../telemetry/Tracing.ts"
-import { BuilderPool, type BuiltOutput } from "../builder/BuilderPool.ts"
+import { BuilderPool, builtOutput } from "../builder/BuilderPool.ts"
 import type { Order } from "./Build.ts"
 import type { Answer, Heard } from "./Builds.ts"
 import type { Granting } from "./Granting.ts"
@@ -93,14 +92,14 @@ export const make = Effect.fnUntraced(function* (granting: Granting) {
     const made = kind === "success" ? yield* recorded(records.outputs(finished.build)) : []
     const outputs = yield* granting.grant(
       { view: account.view, derivationPath, derivation },
-      made.map((output) => built(derivationPath, output))
+      made.map((output) => builtOutput(derivationPath, output))
     )
     yield* recorded(
       records.record({
         id,
         identity,
         derivation: derivationPath,
-        name: nameOf(derivationPath).replace(/\.drv$/, ""),
+        name: derivationName(derivationPath),
         system: derivation.system,
         account: account.id,
         from: finished.build
@@ -133,26 +132,6 @@ export const make = Effect.fnUntraced(function* (granting: Granting) {
 
   return { find, answer } satisfies Reuse
 })
-
-/** As when the machine was asked for it: just as the builder's own outputs come. */
-const built = (deriver: StorePath, output: MadeOutput): BuiltOutput => {
-  const { contentAddress, name, narHash, narSize, path, references } = output
-  return {
-    name,
-    assured: contentAddress !== "",
-    info: new PathInfo({
-      path,
-      deriver,
-      narHash,
-      narSize,
-      references,
-      registrationTime: 0,
-      ultimate: true,
-      signatures: [],
-      contentAddress
-    })
-  }
-}
 
 /** What the record says names the derivation as its first client did, which is nobody else's business. */
 export const renamed = (message: string, from: StorePath, to: StorePath): string => message.replaceAll(from, to)

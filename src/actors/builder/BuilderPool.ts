@@ -9,7 +9,7 @@ import { Failure } from "../../domain/Failure.ts"
 import type { Host, HostId } from "../../domain/Host.ts"
 import type { Lease } from "../../domain/Lease.ts"
 import type { BasicDerivation } from "../../protocol/nix/Derivation.ts"
-import type { PathInfo } from "../../protocol/nix/PathInfo.ts"
+import { PathInfo } from "../../protocol/nix/PathInfo.ts"
 import type { StorePath } from "../../protocol/nix/StorePath.ts"
 
 /** The build's own failure: an answer, unless it only had too little memory. */
@@ -57,6 +57,19 @@ export interface BuiltOutput {
   /** Content-addressed and verified, so nobody's word is needed for it. */
   readonly assured: boolean
 }
+
+/** An output of this derivation's, as a view takes it in. */
+export const builtOutput = (
+  deriver: StorePath,
+  {
+    name,
+    ...made
+  }: Pick<PathInfo, "path" | "narHash" | "narSize" | "references" | "contentAddress"> & { readonly name: string }
+): BuiltOutput => ({
+  name,
+  assured: made.contentAddress !== "",
+  info: new PathInfo({ ...made, deriver, registrationTime: 0, ultimate: true, signatures: [] })
+})
 
 export interface Finished {
   readonly usage: Usage

@@ -12,11 +12,10 @@ import { Host, HostId } from "../../domain/Host.ts"
 import { Isolation } from "../../domain/Isolation.ts"
 import * as OutputPlan from "../../domain/OutputPlan.ts"
 import { type BasicDerivation, hasNetwork } from "../../protocol/nix/Derivation.ts"
-import { PathInfo } from "../../protocol/nix/PathInfo.ts"
 import { StorePath } from "../../protocol/nix/StorePath.ts"
 import { WireError } from "../../protocol/wire/Codec.ts"
 import * as Job from "../../sandbox/Job.ts"
-import { importOutputs, type ImportedOutput } from "../../sandbox/OutputImport.ts"
+import { importOutputs } from "../../sandbox/OutputImport.ts"
 import { OutputStore } from "../../sandbox/OutputStore.ts"
 import { type Running, Sandbox } from "../../sandbox/Sandbox.ts"
 import { type SandboxError } from "../../sandbox/SandboxError.ts"
@@ -25,7 +24,7 @@ import { NarStore } from "../../storage/NarStore.ts"
 import { ReadLogRepository } from "../../storage/ReadLogRepository.ts"
 import type { StorageError } from "../../storage/StorageError.ts"
 import * as Tracing from "../../telemetry/Tracing.ts"
-import { type Assignment, BuilderLost, BuildFailed, type BuiltOutput, type Finished } from "./BuilderPool.ts"
+import { type Assignment, BuilderLost, BuildFailed, builtOutput, type Finished } from "./BuilderPool.ts"
 import type { HostBuilders } from "./HostBuilders.ts"
 
 /** What the operator lends of the machine. */
@@ -96,7 +95,11 @@ export const make = Effect.fnUntraced(function* (
     const importing = importOutputs({ derivationPath, derivation, planned, closure, read: running.output }).pipe(
       Effect.provideService(OutputStore, outputs),
       Effect.tap((imported) => nars.commit(imported.map(({ nar }) => nar))),
-      Effect.map((imported) => imported.map((output) => built(assignment, output))),
+      Effect.map((imported) =>
+        imported.map(({ contentAddress, name, nar: { narHash, narSize }, path, references }) =>
+          builtOutput(derivationPath, { name, path, narHash, narSize, references, contentAddress })
+        )
+      ),
       Effect.provideService(Scope.Scope, scope),
       Effect.catchTags({
         OutputRefused: ({ detail, status }) =>
@@ -166,22 +169,3 @@ const lost = (fault: BuilderLost["fault"]) => (error: SandboxError | StorageErro
 
 const refused = (message: string, status: FailureStatus = "InputRejected") =>
   new BuildFailed({ failure: { status, outcome: "failed", message } })
-
-const built = ({ derivationPath }: Assignment, output: ImportedOutput): BuiltOutput => {
-  const { contentAddress, name, nar, path, references } = output
-  return {
-    name,
-    assured: contentAddress !== "",
-    info: new PathInfo({
-      path,
-      deriver: derivationPath,
-      narHash: nar.narHash,
-      narSize: nar.narSize,
-      references,
-      registrationTime: 0,
-      ultimate: true,
-      signatures: [],
-      contentAddress
-    })
-  }
-}
