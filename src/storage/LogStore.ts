@@ -16,7 +16,7 @@ const chunkBytes = 64 * 1024
 
 export declare namespace LogStore {
   export interface Log {
-    /** One at a time. */
+    /** All of it or, if it fails, none, and it may be tried again. One at a time. */
     readonly append: (bytes: Uint8Array) => Effect.Effect<void, StorageError>
     /** Nothing more comes: readers end once they have read all. */
     readonly end: Effect.Effect<void>
@@ -81,12 +81,18 @@ const make = (directory: string): LogStore["Service"] => {
     )
     const append = (bytes: Uint8Array) =>
       file("writing a log", name, async () => {
-        // The system may take less than it is given.
-        for (let written = 0; written < bytes.length;) {
-          const { bytesWritten } = await handle.write(bytes, written, bytes.length - written, state.size)
-          written += bytesWritten
-          change(state, { size: state.size + bytesWritten })
+        try {
+          // The system may take less than it is given.
+          for (let written = 0; written < bytes.length;) {
+            const place = state.size + written
+            written += (await handle.write(bytes, written, bytes.length - written, place)).bytesWritten
+          }
+        } catch (error) {
+          // What the disk took before it was full is no part of the log: whoever tries again brings it again.
+          await handle.truncate(state.size)
+          throw error
         }
+        change(state, { size: state.size + bytes.length })
       })
     const end = Effect.sync(() => {
       if (state.ended) return

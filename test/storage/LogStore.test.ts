@@ -1,5 +1,6 @@
 import { assert, it, layer } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, Schema, Scope, Stream } from "effect"
+import * as fs from "node:fs/promises"
 import { AttemptId } from "../../src/domain/Attempt.ts"
 import { LogStore } from "../../src/storage/LogStore.ts"
 import { temporaryDirectory } from "../support/postgres.ts"
@@ -17,7 +18,86 @@ const readAll = Effect.fnUntraced(function* (attempt: AttemptId) {
   return Buffer.concat(chunks).toString()
 })
 
+/** The one form of it that is used. */
+type Write = (
+  this: fs.FileHandle,
+  bytes: Uint8Array,
+  offset: number,
+  length: number,
+  at: number
+) => Promise<{ readonly bytesWritten: number }>
+
+/**
+ * A disk that has room for this many bytes, for as long as the scope is open: what is written takes of it, the last of it
+ * only in part.
+ */
+const diskWithRoom = (room: { bytes: number }) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const handle = await fs.open("/dev/null", "w")
+      // All files have the one prototype, which has no name of its own.
+      const files: { write: Write } = Object.getPrototypeOf(handle)
+      await handle.close()
+      const { write } = files
+      files.write = async function (
+        this: fs.FileHandle,
+        bytes: Uint8Array,
+        offset: number,
+        length: number,
+        at: number
+      ) {
+        if (room.bytes === 0) throw Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" })
+        const taken = Math.min(room.bytes, length)
+        room.bytes -= taken
+        return await write.call(this, bytes, offset, taken, at)
+      }
+      return { files, write }
+    }),
+    ({ files, write }) => Effect.sync(() => void (files.write = write))
+  )
+
 layer(TestLogs)("LogStore", (it) => {
+  it.effect("has bytes once that a full disk had taken in part before they were appended again", () =>
+    Effect.gen(function* () {
+      const attempt = newAttempt()
+      const log = yield* (yield* LogStore).open(attempt)
+      const reader = yield* Effect.forkChild(readAll(attempt), { startImmediately: true })
+      yield* log.append(bytes("begun, "))
+      const room = { bytes: 5 }
+
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* diskWithRoom(room)
+          const error = yield* Effect.flip(log.append(bytes("then full")))
+          assert.deepInclude(error.cause, { _tag: "FileError", code: "ENOSPC" })
+          room.bytes = 3
+          yield* Effect.flip(log.append(bytes("then full")))
+          room.bytes = 100
+          yield* log.append(bytes("then full"))
+        })
+      )
+      yield* log.append(bytes(", and over"))
+      yield* log.end
+
+      assert.strictEqual(yield* Fiber.join(reader), "begun, then full, and over")
+      assert.strictEqual(yield* readAll(attempt), "begun, then full, and over")
+    })
+  )
+
+  it.effect("has nothing of what a full disk took only in part", () =>
+    Effect.gen(function* () {
+      const attempt = newAttempt()
+      const log = yield* (yield* LogStore).open(attempt)
+      yield* log.append(bytes("begun"))
+
+      yield* Effect.scoped(Effect.andThen(diskWithRoom({ bytes: 5 }), Effect.flip(log.append(bytes(", then full")))))
+      yield* log.end
+
+      assert.strictEqual(yield* readAll(attempt), "begun")
+      assert.strictEqual(yield* (yield* LogStore).size(attempt), 5)
+    })
+  )
+
   it.effect("gives a reader who comes late all of it, and one who comes after the end", () =>
     Effect.gen(function* () {
       const attempt = newAttempt()

@@ -2,7 +2,8 @@
  * Work that costs the same for many as for one: whoever comes while a round is under way goes with the next.
  *
  * A round is of everything that waits, up to a bound. It is not ended by a caller that gives up, since others are in
- * it; and it either succeeds for all that are in it or fails for all.
+ * it; and it either succeeds for all that are in it or fails for all. When the scope closes, who waits has a last round,
+ * and who comes later is turned away: nobody waits for a round that will not be.
  */
 import { Deferred, Effect, Exit, Queue, type Scope } from "effect"
 
@@ -36,25 +37,24 @@ export const make = Effect.fnUntraced(function* <A, E>(
   }
 
   yield* Queue.take(queue).pipe(
-    Effect.flatMap((first) =>
-      Effect.gen(function* () {
-        const group = companions(first)
-        const exit = yield* Effect.exit(round(group.flatMap(({ items }) => items)))
+    Effect.flatMap((first) => {
+      const group = companions(first)
+      return Effect.map(Effect.exit(round(group.flatMap(({ items }) => items))), (exit) => {
         for (const { done } of group) Deferred.doneUnsafe(done, exit)
-      }).pipe(
-        // Half a round helps nobody, and those who wait for it would wait for ever.
-        Effect.uninterruptible
-      )
-    ),
+      })
+    }),
     Effect.forever,
+    // Half a round helps nobody, and whoever was taken out of the queue would wait for ever. Its end is the queue's.
+    Effect.uninterruptible,
     Effect.forkScoped
   )
+  yield* Effect.addFinalizer(() => Queue.interrupt(queue))
 
   return {
     // Whoever waits owns what the round works on, and must not take it away.
     commit: Effect.fnUntraced(function* (items) {
       const done = yield* Deferred.make<void, E>()
-      yield* Queue.offer(queue, { items, done })
+      if (!(yield* Queue.offer(queue, { items, done }))) return yield* Effect.interrupt
       yield* Deferred.await(done)
     }, Effect.uninterruptible)
   }

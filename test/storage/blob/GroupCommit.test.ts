@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Scope } from "effect"
 import * as GroupCommit from "../../../src/storage/blob/GroupCommit.ts"
 
 /** Rounds that wait to be let go, and say what was in each. */
@@ -78,6 +78,51 @@ describe("a group commit", () => {
       yield* Fiber.join(interruption)
 
       assert.deepStrictEqual(rounds, [[0]])
+    })
+  )
+
+  it.effect("has a last round for those who wait when its scope closes", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { begun, commit, open, rounds } = yield* Scope.provide(gated(2), scope)
+      const first = yield* Effect.forkChild(commit([0]), { startImmediately: true })
+      yield* begun
+
+      const others = yield* startAll([commit([1, 2]), commit([3])])
+      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void), { startImmediately: true })
+      yield* open
+      yield* Fiber.joinAll([first, ...others, closing])
+
+      assert.deepStrictEqual(rounds, [[0], [1, 2], [3]])
+    })
+  )
+
+  it.effect("loses nobody who comes just as its scope closes", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { commit, open, rounds } = yield* Scope.provide(gated(100), scope)
+      yield* open
+      // Its taker waits already.
+      yield* Effect.yieldNow
+      const caller = yield* Effect.forkChild(commit([0]), { startImmediately: true })
+
+      yield* Scope.close(scope, Exit.void)
+
+      assert.isTrue(Exit.isSuccess(yield* Fiber.await(caller)))
+      assert.deepStrictEqual(rounds, [[0]])
+    })
+  )
+
+  it.effect("turns away whoever comes after its end", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { commit, rounds } = yield* Scope.provide(gated(100), scope)
+      yield* Scope.close(scope, Exit.void)
+
+      const exit = yield* Effect.exit(commit([0]))
+
+      assert.isTrue(Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause))
+      assert.deepStrictEqual(rounds, [])
     })
   )
 })
