@@ -11,7 +11,6 @@ import { Clock, Deferred, Effect, Exit, FiberHandle, Result, Scope, Stream, Subs
 import { SecureRandom } from "effect/crypto"
 import { AttemptId, noUsage, type Outcome, type Usage } from "../../domain/Attempt.ts"
 import type { BuildId } from "../../domain/BuildId.ts"
-import type { Failure } from "../../domain/Failure.ts"
 import { type Lease, LeaseId } from "../../domain/Lease.ts"
 import { Need } from "../../domain/Need.ts"
 import type { BasicDerivation } from "../../protocol/nix/Derivation.ts"
@@ -33,6 +32,7 @@ import {
 import { type Asked, Scheduler } from "../scheduler/Scheduler.ts"
 import type { Standing } from "../scheduler/Standing.ts"
 import { Command, Message, start, type State, table, type Terms } from "./BuildLifecycle.ts"
+import { type End, outcomeOf, recordOf } from "./End.ts"
 import { recorded } from "./Recorded.ts"
 
 /** What is to be built, and what it asks for. */
@@ -47,11 +47,6 @@ export interface Order {
   readonly terms: Terms
   readonly accountName: string
 }
-
-export type End =
-  | { readonly _tag: "Succeeded"; readonly outputs: ReadonlyArray<BuiltOutput> }
-  | { readonly _tag: "Failed"; readonly failure: Failure }
-  | { readonly _tag: "Cancelled"; readonly outcome: Outcome }
 
 export interface Ended {
   readonly end: End
@@ -233,11 +228,11 @@ export const spawn = Effect.fnUntraced(function* (
 
   const answer = Effect.fnUntraced(function* (end: End) {
     const endedAt = Math.floor((yield* Clock.currentTimeMillis) / 1000)
-    const { state } = conclusion(end)
-    yield* journal.append({ _tag: "BuildEnded", build: order.id, state, attempt })
+    const ending = recordOf(end)
+    yield* journal.append({ _tag: "BuildEnded", build: order.id, state: ending.state, attempt })
     // Then what brings the end to the disk brings this there, too.
     yield* journal.written
-    yield* say(records.finish(order.id, conclusion(end), attempt ?? undefined))
+    yield* say(records.finish(order.id, ending, attempt ?? undefined))
     yield* trace.end(outcomeOf(end), attempts)
     yield* SubscriptionRef.update(heard, ({ attempt }) => ({ attempt, ended: true }))
     yield* Deferred.succeed(result, { end, attempts, startedAt, endedAt, usage })
@@ -336,8 +331,10 @@ export const spawn = Effect.fnUntraced(function* (
     },
     perform: (command, self) => trace.within(perform(command, self))
   })
-  const ended = Effect.raceFirst(actor.ended, Effect.never)
-  const isGone = Effect.raceFirst(Deferred.await(gone), ended)
+  // A call that dies answers with no message, so nobody would ever be told: whoever waits is told of it as of the actor's.
+  const died = Effect.raceFirst(actor.ended, Effect.andThen(FiberHandle.join(call), Effect.never))
+  // It is taken down all the same.
+  const isGone = Effect.raceFirst(Deferred.await(gone), actor.ended)
 
   return {
     id: order.id,
@@ -345,16 +342,17 @@ export const spawn = Effect.fnUntraced(function* (
     attempts: SubscriptionRef.changes(heard).pipe(
       Stream.takeUntil(({ ended }) => ended),
       Stream.filterMap(({ attempt }) => (attempt === null ? Result.failVoid : Result.succeed(attempt))),
-      Stream.changes
+      Stream.changes,
+      Stream.interruptWhen(died)
     ),
     standing: SubscriptionRef.changes(asked).pipe(
       Stream.switchMap((request) =>
         request === null ? Stream.succeed(null) : Stream.concat(request.standing, Stream.succeed(null))
       ),
-      Stream.interruptWhen(Effect.exit(Effect.raceFirst(Deferred.await(result), ended)))
+      Stream.interruptWhen(Effect.exit(Effect.raceFirst(Deferred.await(result), died)))
     ),
     progress: Effect.sync(() => progress),
-    result: Effect.raceFirst(Deferred.await(result), ended),
+    result: Effect.raceFirst(Deferred.await(result), died),
     join: trace.join,
     cancel: (outcome) => Effect.andThen(actor.tell(Message.cases.Cancel.make({ outcome })), isGone),
     handOn: Effect.andThen(actor.tell(Message.cases.HandOn.make({})), isGone),
@@ -363,36 +361,3 @@ export const spawn = Effect.fnUntraced(function* (
 })
 
 type Teller = Pick<Actor.Actor<State, Message>, "tell">
-
-const outcomeOf = (end: End): Outcome => {
-  switch (end._tag) {
-    case "Succeeded":
-      return "succeeded"
-    case "Failed":
-      return end.failure.outcome
-    case "Cancelled":
-      return end.outcome
-  }
-}
-
-const conclusion = (end: End) => {
-  switch (end._tag) {
-    case "Succeeded":
-      return {
-        state: "succeeded" as const,
-        status: "Built",
-        message: "",
-        outputs: end.outputs.map(({ info: { contentAddress, narHash, path, references }, name }) => ({
-          name,
-          path,
-          narHash,
-          references,
-          contentAddress
-        }))
-      }
-    case "Failed":
-      return { state: "failed" as const, status: end.failure.status, message: end.failure.message, outputs: [] }
-    case "Cancelled":
-      return { state: "cancelled" as const, status: "MiscFailure", message: end.outcome, outputs: [] }
-  }
-}

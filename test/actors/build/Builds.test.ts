@@ -1,5 +1,5 @@
 import { assert, layer } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Scope } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { Delivery } from "../../../src/actors/Actor.ts"
 import { BuilderLost } from "../../../src/actors/builder/BuilderPool.ts"
@@ -105,6 +105,27 @@ layer(Storage)("builds", (it) => {
       const [latest] = yield* Effect.flatMap(BuildRecords, (records) => records.list({ limit: 1 }))
       assert.strictEqual(latest?.state, "cancelled")
       assert.deepStrictEqual(latest?.attempts, [])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("are told of as defects when a builder meets one, and leave nothing behind", () =>
+    Effect.gen(function* () {
+      const { pool, submit } = yield* world()
+      const scope = yield* Scope.make()
+      const waiting = yield* Scope.provide(submit(derive()), scope)
+      const builder = yield* pool.next
+
+      yield* builder.end(Effect.die("a bug of ours"))
+
+      const exit = yield* Effect.exit(waiting.answer)
+      assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+      yield* Scope.close(scope, Exit.void)
+      yield* builder.gone
+      const [latest] = yield* Effect.flatMap(BuildRecords, (records) => records.list({ limit: 1 }))
+      assert.strictEqual(latest?.state, "cancelled")
+      // What it was lent is to be had again.
+      yield* submit(derive())
+      yield* pool.next
     }).pipe(Effect.scoped)
   )
 
