@@ -22,10 +22,10 @@ export const Event = Schema.TaggedUnion({
   /** The last, of a server that was told to end: nothing is open any more. */
   ServerStopped: {},
 
-  /** A host is lent from, as large as this; or no more, and then what is lent of it runs on unless it is `lost`. */
+  /** A host is lent from, as large as this; or no more, and then what is lent of it runs on. */
   HostChanged: {
     host: HostId,
-    state: Schema.Literals(["open", "draining", "quarantined", "lost"]),
+    state: Schema.Literals(["open", "draining", "quarantined"]),
     cores: Whole,
     /** What sandboxes take beyond their builds included. */
     memoryBytes: Whole

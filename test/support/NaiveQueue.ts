@@ -154,13 +154,9 @@ export class NaiveQueue {
   private change(id: HostId, state: State) {
     const machine = this.machines.find(({ host }) => host.id === id)
     if (machine === undefined) return
-    const before = machine.state
     if (state !== "open") this.unkeepHost(id)
     machine.state = state
     if (state === "open") this.settle(id)
-    if (state !== "lost" || before === "lost") return
-    const lost = this.loans.filter(({ host }) => host === id).map(({ lease }) => lease)
-    for (const lease of lost.sort()) this.decisions.push({ _tag: "LeaseLost", lease, host: id })
   }
 
   private settle(id: HostId) {

@@ -114,7 +114,6 @@ export const layer = Layer.effect(
       }))
       return {
         granted: Effect.flatMap(Deferred.await(asked), ({ granted }) => granted),
-        lost: Effect.flatMap(Deferred.await(asked), ({ lost }) => lost),
         standing: Stream.concat(
           Stream.fromEffect(standing),
           Stream.unwrap(Effect.map(Deferred.await(asked), (later) => later.standing))

@@ -71,9 +71,6 @@ const ofDecision = (decision: Decision, { loans }: Books): ReadonlyArray<Event> 
     }
     case "NeverFits":
       return [{ _tag: "LeaseRefused", lease: decision.lease }]
-    // It is still to be given back.
-    case "LeaseLost":
-      return []
   }
 }
 

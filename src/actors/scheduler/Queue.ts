@@ -67,15 +67,13 @@ export type Message = { readonly at: number } & (
   | { readonly _tag: "Weighed"; readonly account: AccountId; readonly weight: number }
   /** Registered and in service; one that is known already, as it is now. */
   | { readonly _tag: "HostJoined"; readonly host: Host }
-  /** In service or not: see `Room.State`. The leases of a lost host stay taken until they are given back. */
+  /** In service or not: see `Room.State`. What is lent of it stays lent until it is given back. */
   | { readonly _tag: "HostChanged"; readonly host: HostId; readonly state: Room.State }
 )
 
 export type Decision =
   | { readonly _tag: "Granted"; readonly lease: Lease }
   | { readonly _tag: "NeverFits"; readonly lease: LeaseId; readonly reason: string }
-  /** What was lent of it is gone; the lease is still to be given back. */
-  | { readonly _tag: "LeaseLost"; readonly lease: LeaseId; readonly host: HostId }
 
 export const empty: Books = {
   room: Room.empty,
@@ -182,9 +180,6 @@ const setState = (turn: Turn, id: HostId, state: Room.State): void => {
   if (state !== "open" && entry.keptFor !== null) dissolve(turn, entry.keptFor)
   turn.room = Room.setState(turn.room, hostOf(turn, id), state)
   if (state === "open") settle(turn, id)
-  if (state !== "lost" || entry.state === "lost") return
-  const lost = HashMap.filter(turn.loans, ({ host }) => host === id)
-  for (const lease of [...HashMap.keys(lost)].sort()) turn.decisions.push({ _tag: "LeaseLost", lease, host: id })
 }
 
 /** Lends what is free of a host, as long as somebody waits who fits. */

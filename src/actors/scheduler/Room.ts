@@ -14,8 +14,8 @@ import type { Need } from "../../domain/Need.ts"
 import { type Amount, fits, minus, plus, priceOn, wholeOf } from "./Placement.ts"
 import * as Tree from "./Tree.ts"
 
-/** `open`: in service. Of the others nothing more is lent; what is lent of a `lost` one is lost with it. */
-export type State = "open" | "draining" | "quarantined" | "lost"
+/** `open`: in service. Of the others nothing more is lent. That a host is gone, its builders say, each to its build. */
+export type State = "open" | "draining" | "quarantined"
 
 export interface Entry {
   readonly host: Host

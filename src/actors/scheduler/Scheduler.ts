@@ -48,8 +48,6 @@ type Untimed<M> = M extends Queue.Message ? Omit<M, "at"> : never
 /** A lease that has been asked for. */
 export interface Asked {
   readonly granted: Effect.Effect<Lease, NeverFits>
-  /** The host that was lost, and what was lent of it. Waits for ever if none is. */
-  readonly lost: Effect.Effect<HostId>
   /** Where it stands, until it is granted: now and at each change, if those do not come all too often. */
   readonly standing: Stream.Stream<Standing.Standing>
 }
@@ -59,7 +57,6 @@ interface Asker {
   /** The request has been read. */
   readonly entered: Deferred.Deferred<void>
   readonly granted: Deferred.Deferred<Lease, NeverFits>
-  readonly lost: Deferred.Deferred<HostId>
 }
 
 export class Scheduler extends Context.Service<
@@ -69,7 +66,7 @@ export class Scheduler extends Context.Service<
     readonly request: (need: Need) => Effect.Effect<Asked, never, Scope.Scope>
     /** Asks for a lease, and waits until it is granted. */
     readonly lease: (need: Need) => Effect.Effect<Lease, NeverFits, Scope.Scope>
-    /** Whether a host is lent from now on. What is lent of it stays lent, unless the host is lost. */
+    /** Whether a host is lent from now on. What is lent of it stays lent. */
     readonly lend: (host: HostId, state: State) => Effect.Effect<void>
     readonly tell: (change: Untimed<Change>) => Effect.Effect<void>
     readonly books: Effect.Effect<Queue.Books>
@@ -97,8 +94,6 @@ export class Scheduler extends Context.Service<
               const { lease, reason } = decision
               return tellAsker(lease, ({ granted }) => Deferred.fail(granted, new NeverFits({ reason })))
             }
-            case "LeaseLost":
-              return tellAsker(decision.lease, ({ lost }) => Deferred.succeed(lost, decision.host))
           }
         }
 
@@ -146,8 +141,7 @@ export class Scheduler extends Context.Service<
             Effect.gen(function* () {
               const asker: Asker = {
                 entered: yield* Deferred.make<void>(),
-                granted: yield* Deferred.make<Lease, NeverFits>(),
-                lost: yield* Deferred.make<HostId>()
+                granted: yield* Deferred.make<Lease, NeverFits>()
               }
               askers.set(need.lease, asker)
               yield* tell({ _tag: "Requested", need })
@@ -160,7 +154,6 @@ export class Scheduler extends Context.Service<
               })
               return {
                 granted: Deferred.await(asker.granted),
-                lost: Deferred.await(asker.lost),
                 standing: standing(need.lease, asker)
               }
             })

@@ -30,7 +30,7 @@ const messages = function* (chance: Chance, count: number): Generator<Queue.Mess
     at += chance.below(3000)
     const kind = chance.below(20)
     if (kind === 0) {
-      const state = chance.pick(["open", "draining", "quarantined", "lost"] as const)
+      const state = chance.pick(["open", "draining", "quarantined"] as const)
       yield { _tag: "HostChanged", host: chance.pick(hosts).id, state, at }
     } else if (kind === 1)
       yield { _tag: "Weighed", account: account(chance.below(3)), weight: chance.between(1, 3), at }

@@ -38,7 +38,7 @@ describe("the queue, told anything,", () => {
       gib: Schema.Literals([0.5, 1, 3]),
       rank: Schema.Literals([0, 0, 5, 60]),
       host: of("host"),
-      state: Schema.Literals(["open", "open", "draining", "quarantined", "lost"]),
+      state: Schema.Literals(["open", "open", "draining", "quarantined"]),
       pass: Schema.Literals([0, 500, 4000, 20_000])
     })
   )

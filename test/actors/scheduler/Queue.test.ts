@@ -222,7 +222,7 @@ describe("the queue", () => {
 
   describe("with hosts that come and go", () => {
     it("lends nothing of one that is out of service, and all of it when it is back", () => {
-      for (const state of ["draining", "quarantined", "lost"] as const) {
+      for (const state of ["draining", "quarantined"] as const) {
         const { ask, change, giveBack } = queue([host("h", 2, 8)])
         ask(need("a"))
         change("h", state)
@@ -231,15 +231,6 @@ describe("the queue", () => {
         assert.deepStrictEqual(granted(change("h", "open")), ["b"])
         assert.deepStrictEqual(giveBack("a"), ["c"])
       }
-    })
-
-    it("says that the leases of one that is lost are lost, and that once", () => {
-      const { ask, change } = queue([host("h", 2, 8)])
-      ask(need("a"), need("b"))
-
-      const lost = { _tag: "LeaseLost", lease: LeaseId.make("a"), host: HostId.make("h") } as const
-      assert.deepStrictEqual(change("h", "lost"), [lost, { ...lost, lease: LeaseId.make("b") }])
-      assert.deepStrictEqual(change("h", "lost"), [])
     })
 
     it("lends of one that joins to those who wait", () => {

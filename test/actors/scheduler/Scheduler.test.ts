@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Queue as Mailbox, Scope, Stream } from "effect"
+import { Deferred, Effect, Exit, Queue as Mailbox, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { Scheduler } from "../../../src/actors/scheduler/Scheduler.ts"
 import { words } from "../../../src/actors/scheduler/Standing.ts"
@@ -14,8 +14,8 @@ const ask = (need: Need) =>
   Effect.gen(function* () {
     const scope = yield* Scope.make()
     const scheduler = yield* Scheduler
-    const { granted, lost, standing } = yield* Scope.provide(scheduler.request(need), scope)
-    return { answer: Effect.exit(granted), lost, standing, give: Scope.close(scope, Exit.void) }
+    const { granted, standing } = yield* Scope.provide(scheduler.request(need), scope)
+    return { answer: Effect.exit(granted), standing, give: Scope.close(scope, Exit.void) }
   })
 
 describe("the scheduler", () => {
@@ -50,24 +50,6 @@ describe("the scheduler", () => {
       yield* first.give
 
       assert.isTrue(Exit.isSuccess(yield* third.answer))
-    }).pipe(withOne)
-  )
-
-  it.effect("says when a lease is lost with its host, and to whom it was lent alone", () =>
-    Effect.gen(function* () {
-      const scheduler = yield* Scheduler
-      const first = yield* ask(need("a"))
-      yield* first.answer
-      const waiting = yield* ask(need("b"))
-      const lost = yield* Effect.forkChild(first.lost)
-      const other = yield* Effect.forkChild(waiting.lost)
-      yield* scheduler.lend(h, "lost")
-
-      assert.strictEqual(yield* Fiber.join(lost), h)
-      assert.isUndefined(other.pollUnsafe())
-      yield* first.give
-      yield* scheduler.lend(h, "open")
-      assert.isTrue(Exit.isSuccess(yield* waiting.answer))
     }).pipe(withOne)
   )
 
