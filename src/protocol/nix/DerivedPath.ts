@@ -32,6 +32,9 @@ export type Outputs = "all" | ReadonlyArray<string>
 /** How many derivations may be made by one another, in one request. */
 export const depthMax = 64
 
+/** Of one of these, all names included. Each comma would make a name, which takes many times its room. */
+export const bytesMax = 1024 * 1024
+
 const Names = Schema.NonEmptyArray(OutputName)
 
 export const DerivedPath: Schema.Schema<DerivedPath> = Schema.Union([
@@ -43,9 +46,10 @@ export const DerivedPath: Schema.Schema<DerivedPath> = Schema.Union([
   })
 ])
 
+const isOutputName = Schema.is(OutputName)
+
 /** Undefined when all are names of outputs. */
-const misnamed = (names: ReadonlyArray<string>): string | undefined =>
-  names.find((name) => !Schema.is(OutputName)(name))
+const misnamed = (names: ReadonlyArray<string>): string | undefined => names.find((name) => !isOutputName(name))
 
 export const print = (path: DerivedPath): string =>
   path._tag === "Opaque"
@@ -53,6 +57,7 @@ export const print = (path: DerivedPath): string =>
     : [Store.print(path.derivation), ...path.via, path.outputs === "all" ? "*" : path.outputs.join(",")].join("!")
 
 export const parse = (text: string): DerivedPath | WireError => {
+  if (text.length > bytesMax) return new WireError({ expected: `at most ${bytesMax} bytes`, found: `${text.length}` })
   const [first = "", ...rest] = text.split("!", depthMax + 3)
   const base = Store.parse(first)
   if (base instanceof WireError) return base

@@ -24,6 +24,12 @@ export type JsonObject = ReadonlyMap<string, Json>
 /** Levels of lists and objects in each other. */
 const depthMax = 64
 
+/**
+ * Characters of the text: people write a hundredth of it. To read it takes a hundred times its length in memory, and
+ * nobody else is served meanwhile.
+ */
+export const charactersMax = 2 * 1024 * 1024
+
 const byBytes = ([a]: readonly [string, Json], [b]: readonly [string, Json]) =>
   Buffer.compare(Buffer.from(a), Buffer.from(b))
 
@@ -35,14 +41,17 @@ export const isList = (value: Json | undefined): value is ReadonlyArray<Json> =>
 
 export const parse = (text: string): JsonObject | WireError => {
   const refused = (found: string) => new WireError({ expected: "an object of structured attributes", found })
+  if (text.length > charactersMax) return refused(`${text.length} characters, more than ${charactersMax}`)
   let parsed: unknown
   try {
     // The third argument is newer than its type.
     parsed = JSON.parse(text, function (_name: string, value: unknown, context?: { readonly source?: string }) {
-      return typeof value === "number" ? new Numeral(digitsOf(context?.source ?? String(value))) : value
+      if (typeof value !== "number") return value
+      if (!Number.isFinite(value)) throw new RangeError("beyond every double")
+      return new Numeral(digitsOf(context?.source ?? String(value)))
     })
   } catch {
-    return refused("text that is no JSON")
+    return refused("text that is no JSON, or a number beyond every double")
   }
   const value = from(parsed, 0)
   if (value === undefined) return refused(`more than ${depthMax} levels`)
@@ -54,7 +63,8 @@ const integerMax = 2n ** 64n - 1n
 
 /** How a number is written that was read in these digits. */
 const digitsOf = (source: string): string => {
-  const integer = /^-?[0-9]+$/.test(source) ? BigInt(source) : null
+  // Of more digits than the largest has, none is within; and a million of them take seconds to read.
+  const integer = /^-?[0-9]{1,20}$/.test(source) ? BigInt(source) : null
   return integer !== null && integer >= integerMin && integer <= integerMax ? String(integer) : float(Number(source))
 }
 

@@ -11,6 +11,7 @@
  */
 import { Schema } from "effect"
 import * as BuildStatus from "../nix/BuildResult.ts"
+import * as DerivedPath from "../nix/DerivedPath.ts"
 import * as StorePath from "../nix/StorePath.ts"
 import * as Codec from "../wire/Codec.ts"
 import * as Variant from "../wire/Variant.ts"
@@ -60,7 +61,7 @@ export const BuildOptions = Codec.named(
 export type BuildOptions = Codec.Codec.Type<typeof BuildOptions>
 
 /** A path, or a derivation's with outputs after `!`, as old clients write it. */
-const Target = Codec.text
+const Target = Codec.textUpTo(DerivedPath.bytesMax)
 
 /**
  * Built, or why not. Nix's own server sends its exit status here, which newer clients read as a

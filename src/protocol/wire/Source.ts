@@ -19,6 +19,9 @@ export interface Source<E = never, R = never> {
 export const ended = (expected: string, after = 0): WireError =>
   new WireError({ expected, found: after === 0 ? "the end" : `the end after ${after}` })
 
+/** Bytes set aside for what crosses chunks, before it is known whether all of it comes. */
+const firstRoomBytes = 4096
+
 /** Exactly `count` bytes. */
 export const take = Effect.fnUntraced(function* <E, R>(
   source: Source<E, R>,
@@ -30,24 +33,24 @@ export const take = Effect.fnUntraced(function* <E, R>(
     source.advance(count)
     return first.subarray(0, count)
   }
-  // Grows with what has come, not with what was announced: a count alone must not cost memory.
-  const chunks: Array<Uint8Array> = []
+  // Grows with what has come, not with what was announced: a count alone must not cost memory. And in one piece: who
+  // sends a byte at a time would else have each of them kept as an array.
+  let whole = new Uint8Array(Math.min(count, firstRoomBytes))
   let length = 0
   while (length < count) {
     const chunk = yield* source.peek
     if (chunk.length === 0) {
       return yield* ended(`${count} bytes`, length)
     }
-    const part = new Uint8Array(chunk.subarray(0, count - length))
+    const part = chunk.subarray(0, count - length)
+    if (length + part.length > whole.length) {
+      const larger = new Uint8Array(Math.min(count, Math.max(2 * whole.length, length + part.length)))
+      larger.set(whole)
+      whole = larger
+    }
+    whole.set(part, length)
     source.advance(part.length)
-    chunks.push(part)
     length += part.length
-  }
-  const whole = new Uint8Array(count)
-  let offset = 0
-  for (const chunk of chunks) {
-    whole.set(chunk, offset)
-    offset += chunk.length
   }
   return whole
 })

@@ -40,12 +40,15 @@ export const Output: Codec.Named<Nix.Output> = Codec.named(
   })
 )
 
+/** Of the name of a system, which is told to people wherever there is none of that name. */
+const systemBytesMax = 255
+
 export const BasicDerivation = Codec.named(
   "BasicDerivation",
   Codec.struct({
     outputs: Codec.map(OutputName, Output),
     inputSources: Codec.set(StorePath.wire),
-    system: Codec.text,
+    system: Codec.textUpTo(systemBytesMax),
     builder: Codec.bytes,
     arguments: Codec.list(Codec.bytes),
     environment: Codec.map(Codec.bytes, Codec.bytes)

@@ -9,7 +9,7 @@ import * as Nix from "../nix/DerivedPath.ts"
 import * as Codec from "../wire/Codec.ts"
 import * as Variant from "../wire/Variant.ts"
 
-const modern: Codec.Codec<Nix.DerivedPath> = Codec.refine(Codec.text, {
+const modern: Codec.Codec<Nix.DerivedPath> = Codec.refine(Codec.textUpTo(Nix.bytesMax), {
   grammar: "derived-path",
   schema: Nix.DerivedPath,
   to: Nix.print,

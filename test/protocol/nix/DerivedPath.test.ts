@@ -36,5 +36,6 @@ describe("a derived path", () => {
     assert.isOk(accepted(DerivedPath.parse(`${drv}${"!out".repeat(65)}`)))
     assert.include(refused(DerivedPath.parse(`${drv}${"!out".repeat(66)}`)), "at most 64")
     assert.include(refused(DerivedPath.parse(`${drv}${"!out".repeat(100_000)}`)), "at most 64")
+    assert.include(refused(DerivedPath.parse(`${drv}!${",".repeat(DerivedPath.bytesMax)}`)), "bytes")
   })
 })

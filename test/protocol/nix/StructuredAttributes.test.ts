@@ -85,4 +85,21 @@ describe("structured attributes", () => {
     assert.isOk(accepted(Attributes.parse(deep(60))))
     for (const depth of [65, 1000, 1_000_000]) assert.isString(refused(Attributes.parse(deep(depth))))
   })
+
+  it("are refused with a number that nobody can hold, as by Nix's library", () => {
+    for (const number of ["1e999", "-1e999", "9".repeat(1_000_000)]) {
+      assert.isString(refused(Attributes.parse(`{"a":${number}}`)))
+    }
+  })
+
+  it("are refused when they are larger than anybody writes", () => {
+    const text = (length: number) => `{"a":"${"b".repeat(length - 8)}"}`
+    assert.isOk(accepted(Attributes.parse(text(Attributes.charactersMax))))
+    assert.isString(refused(Attributes.parse(text(Attributes.charactersMax + 1))))
+  })
+
+  it("have a number of any digits read at once", () => {
+    assert.strictEqual(attribute(`1${"0".repeat(25)}`).json, "1e+25")
+    assert.strictEqual(attribute(`0.${"0".repeat(1_000_000)}1`).json, "0.0")
+  })
 })
