@@ -19,6 +19,12 @@ export interface Requirements {
   readonly isFixed: boolean
 }
 
+/** What hosts are told apart by: it goes into messages, into the record, and into the name of every queue. */
+const isWord = (text: string): boolean => /^[\x21-\x7e]{1,255}$/.test(text)
+
+/** More than any host has. Without it, each request of a client could leave megabytes in the record. */
+const featuresMax = 64
+
 const decodeAttributes = Schema.decodeUnknownOption(
   Schema.fromJsonString(
     Schema.Struct({
@@ -51,4 +57,17 @@ export const of = (derivation: BasicDerivation): Requirements => {
     isImpure: derivation.outputs.some(([, output]) => output._tag === "Impure"),
     isFixed: derivation.outputs.some(([, output]) => output._tag === "Fixed")
   }
+}
+
+/** Why no host could ever have what is asked for, as what its derivation does; null for all that may be asked. */
+export const refusal = ({ system }: Pick<BasicDerivation, "system">, needs: Requirements): string | null => {
+  const { features, isUnconfined } = needs
+  if (isUnconfined) return "has '__noChroot' set, but that's not allowed: every build here is sandboxed"
+  if (features.length > featuresMax) {
+    return `requires ${features.length} system features, and at most ${featuresMax} may be asked for`
+  }
+  const odd = [system, ...features].find((word) => !isWord(word))
+  return odd === undefined
+    ? null
+    : `names a system or a feature in other words than printable ASCII, at most 255: ${JSON.stringify(odd.slice(0, 60))}`
 }

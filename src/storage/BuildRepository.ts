@@ -166,7 +166,7 @@ export class BuildRepository extends Context.Service<
       const endAttempt = Effect.fn("BuildRepository.endAttempt")(
         (attempt: AttemptId, { detail, logBytes, outcome, usage }: AttemptEnd) => sql`
           with ended as (
-            update attempt set ended_at = now(), outcome = ${outcome}, detail = ${detail},
+            update attempt set ended_at = now(), outcome = ${outcome}, detail = ${storable(detail)},
               cpu_user_microseconds = ${usage.cpuUserMicroseconds}::bigint,
               cpu_system_microseconds = ${usage.cpuSystemMicroseconds}::bigint,
               memory_peak_bytes = ${usage.memoryPeakBytes}::bigint,
@@ -186,7 +186,7 @@ export class BuildRepository extends Context.Service<
         function* (build: string, { message, outputs, state, status }: BuildEnd, attempt?: AttemptId) {
           const ended = yield* sql`
             with ended as (
-              update build set state = ${state}, status = ${status}, message = ${message}, ended_at = now()
+              update build set state = ${state}, status = ${status}, message = ${storable(message)}, ended_at = now()
               where id = ${build}::uuid and ended_at is null
                 and (${attempt ?? null}::uuid is null or current_attempt = ${attempt ?? null}::uuid)
               returning id
@@ -229,3 +229,6 @@ export class BuildRepository extends Context.Service<
 }
 
 const writtenIfAny = (rows: ReadonlyArray<unknown>): Written => (rows.length > 0 ? "written" : "superseded")
+
+/** A text of PostgreSQL's holds every character but this one, and what a build's derivation says may have it. */
+const storable = (said: string): string => said.replaceAll("\0", "\ufffd")

@@ -210,9 +210,7 @@ export class Builds extends Context.Service<
       const wait = Effect.fnUntraced(function* (request: Request, { build, leaving }: Running.Joined) {
         const { derivationPath, limits } = request
         const limit = yield* Patience.watch(limits, build.progress)
-        const givenUp = Effect.gen(function* () {
-          const reached = yield* Deferred.await(limit)
-          const { startedAt } = yield* build.progress
+        const giveUp = Effect.fnUntraced(function* (reached: Patience.Reached, startedAt: number) {
           leaving({
             outcome: Patience.outcomeOf(reached),
             limitSeconds: reached.limit === "log" ? null : reached.amount
@@ -220,7 +218,7 @@ export class Builds extends Context.Service<
           return {
             ...Patience.words(reached, derivationPath),
             timesBuilt: 1,
-            startedAt: Math.floor((startedAt ?? 0) / 1000),
+            startedAt,
             endedAt: Math.floor((yield* Clock.currentTimeMillis) / 1000),
             cpuUserMicroseconds: null,
             cpuSystemMicroseconds: null,
@@ -234,8 +232,17 @@ export class Builds extends Context.Service<
             Stream.interruptWhen(Deferred.await(limit))
           ),
           answer: Effect.raceFirst(
-            Effect.flatMap(build.result, (result) => answerOf(request, build, result)),
-            givenUp
+            Effect.gen(function* () {
+              const result = yield* build.result
+              // It may have come to its end before anybody looked at what it wrote.
+              const reached = Patience.lookAtLog(limits, (yield* build.progress).logBytes)
+              return yield* reached === null ? answerOf(request, build, result) : giveUp(reached, result.startedAt)
+            }),
+            Effect.gen(function* () {
+              const reached = yield* Deferred.await(limit)
+              const { startedAt } = yield* build.progress
+              return yield* giveUp(reached, Math.floor((startedAt ?? 0) / 1000))
+            })
           )
         }
       })
@@ -243,8 +250,9 @@ export class Builds extends Context.Service<
       const submit = Effect.fnUntraced(function* (request: Request): Effect.fn.Return<Waiting, Refused, Scope.Scope> {
         const { account, check, derivation, derivationPath, limits, settings } = request
         const needs = Requirements.of(derivation)
-        if (needs.isUnconfined) {
-          const detail = `derivation '/nix/store/${derivationPath}' has '__noChroot' set, but that's not allowed: every build here is sandboxed`
+        const refusal = Requirements.refusal(derivation, needs)
+        if (refusal !== null) {
+          const detail = `derivation '/nix/store/${derivationPath}' ${refusal}`
           return yield* new Refused({ status: "InputRejected", detail })
         }
         const order = yield* ordering.orderOf(request, needs)

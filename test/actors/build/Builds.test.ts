@@ -2,7 +2,7 @@ import { assert, layer } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { Delivery } from "../../../src/actors/Actor.ts"
-import { BuilderLost } from "../../../src/actors/builder/BuilderPool.ts"
+import { BuilderLost, BuildFailed } from "../../../src/actors/builder/BuilderPool.ts"
 import { StorePath } from "../../../src/protocol/nix/StorePath.ts"
 import { BuildRecords } from "../../../src/storage/BuildRecords.ts"
 import * as builders from "../../support/builders.ts"
@@ -126,6 +126,34 @@ layer(Storage)("builds", (it) => {
       // What it was lent is to be had again.
       yield* submit(derive())
       yield* pool.next
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("are refused at once where they ask for what no host could have and no record hold", () =>
+    Effect.gen(function* () {
+      const { submit } = yield* world()
+      const odd = derive({ environment: [[bytes("requiredSystemFeatures"), bytes("k\0vm")]] })
+
+      for (const asked of [odd, derive({ system: "x86_64\0linux" })]) {
+        const refused = yield* Effect.flip(submit(asked))
+        assert.strictEqual(refused.status, "InputRejected")
+        assert.include(refused.detail, "printable ASCII")
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("end on record whatever characters the word has that they end with", () =>
+    Effect.gen(function* () {
+      const { pool, submit } = yield* world()
+      const waiting = yield* submit(derive())
+      const builder = yield* pool.next
+      const message = "derivation contains an illegal reference specifier 'a\0b'"
+      const failure = { status: "OutputRejected", outcome: "refused", message } as const
+      yield* builder.end(Effect.fail(new BuildFailed({ failure })))
+
+      assert.strictEqual((yield* waiting.answer).status, "OutputRejected")
+      const [latest] = yield* Effect.flatMap(BuildRecords, (records) => records.list({ limit: 1 }))
+      assert.strictEqual(latest?.state, "failed")
     }).pipe(Effect.scoped)
   )
 
