@@ -3,7 +3,8 @@
  * who allow it more.
  *
  * Time counts from the start of the attempt under way, silence from its last word. Waiting in the queue is not the
- * build's doing and counts for nothing.
+ * build's doing and counts for nothing. A log counts as long as it is, also one that has ended by then: a client that
+ * would have stopped the build for it stops listening to it all the same.
  */
 import { Clock, Deferred, Effect, type Scope } from "effect"
 import type { Outcome } from "../../domain/Attempt.ts"
@@ -21,17 +22,20 @@ export interface Reached {
 /** The longest that a limit goes unnoticed, in milliseconds: what a build writes is only looked at so often. */
 const lookMilliseconds = 1000
 
+/** Whether a log is longer than its listener allows. */
+export const lookAtLog = ({ logBytesMax }: Limits, logBytes: number): Reached | null =>
+  logBytesMax !== null && logBytes > logBytesMax ? { limit: "log", amount: logBytesMax } : null
+
 /** Which limit an attempt has reached by now, or else in how many milliseconds it may. */
 export const look = (limits: Limits, progress: Progress, now: number): Reached | number => {
-  const { logBytesMax, silenceSecondsMax, timeoutSeconds } = limits
+  const { silenceSecondsMax, timeoutSeconds } = limits
   const { heardAt, logBytes, startedAt } = progress
   if (startedAt === null) return lookMilliseconds
   const timeLeft = timeoutSeconds === null ? Infinity : startedAt + timeoutSeconds * 1000 - now
   const silenceLeft = silenceSecondsMax === null ? Infinity : heardAt + silenceSecondsMax * 1000 - now
   if (timeoutSeconds !== null && timeLeft <= 0) return { limit: "time", amount: timeoutSeconds }
   if (silenceSecondsMax !== null && silenceLeft <= 0) return { limit: "silence", amount: silenceSecondsMax }
-  if (logBytesMax !== null && logBytes > logBytesMax) return { limit: "log", amount: logBytesMax }
-  return Math.min(timeLeft, silenceLeft, lookMilliseconds)
+  return lookAtLog(limits, logBytes) ?? Math.min(timeLeft, silenceLeft, lookMilliseconds)
 }
 
 /** Resolves when a limit is reached; never, where there is none. */

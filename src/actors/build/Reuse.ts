@@ -2,10 +2,12 @@
  * Answering with a build that has ended: what the record has of an identity, asked for one who would otherwise build.
  *
  * Whoever is answered so hears the log as the attempt left it, and before it a line that says when that was and how to
- * ask for a fresh build. It says nothing of who had it built.
+ * ask for a fresh build. It says nothing of who had it built. A log that is longer than they allow is cut there, and is
+ * their answer, as it would have been had they waited while it was written: a success then gives them nothing.
  */
 import { Effect, Stream } from "effect"
 import type { Account } from "../../domain/Account.ts"
+import type { AttemptId } from "../../domain/Attempt.ts"
 import { Isolation } from "../../domain/Isolation.ts"
 import type { Limits } from "../../domain/Limits.ts"
 import * as Rules from "../../domain/Reuse.ts"
@@ -88,8 +90,10 @@ export const make = Effect.fnUntraced(function* (granting: Granting) {
   const answer = Effect.fnUntraced(function* (order: Order, asker: Asker, found: Found) {
     const { derivation, derivationPath, id, identity } = order
     const { finished, kind } = found
-    const { account } = asker
-    const made = kind === "success" ? yield* recorded(records.outputs(finished.build)) : []
+    const { account, limits } = asker
+    const logBytes = yield* recorded(logs.size(finished.attempt))
+    const reached = Patience.lookAtLog(limits, logBytes ?? 0)
+    const made = kind === "success" && reached === null ? yield* recorded(records.outputs(finished.build)) : []
     const outputs = yield* granting.grant(
       { view: account.view, derivationPath, derivation },
       made.map((output) => builtOutput(derivationPath, output))
@@ -107,7 +111,7 @@ export const make = Effect.fnUntraced(function* (granting: Granting) {
     )
     yield* Tracing.reused(kind === "success" ? "finished" : "failure")
     const answer: Answer = {
-      ...wordsOf(found, derivationPath, asker.limits),
+      ...(reached === null ? wordsOf(found, derivationPath, limits) : Patience.words(reached, derivationPath)),
       timesBuilt: 1,
       startedAt: finished.startedAt,
       endedAt: finished.endedAt,
@@ -115,20 +119,22 @@ export const make = Effect.fnUntraced(function* (granting: Granting) {
       cpuSystemMicroseconds: finished.cpuSystemMicroseconds,
       outputs
     }
-    return { heard: yield* heard(found), answer }
+    const line: Heard = { _tag: "Service", line: notice(kind, finished.endedAt) }
+    // A success is one without its log, too.
+    const log = logBytes === null ? Stream.empty : heard(finished.attempt, reached?.amount ?? logBytes)
+    return { heard: Stream.concat(Stream.succeed(line), log), answer }
   })
 
-  /** A success is one without its log, too. */
-  const heard = Effect.fnUntraced(function* ({ finished, kind }: Found) {
-    const { attempt, endedAt } = finished
-    const hasLog = (yield* recorded(logs.size(attempt))) !== null
-    const log: Stream.Stream<Heard> = Stream.map(Stream.orDie(logs.follow(attempt)), (bytes) => ({
-      _tag: "Log",
-      bytes
-    }))
-    const line: Heard = { _tag: "Service", line: notice(kind, endedAt) }
-    return Stream.concat(Stream.succeed(line), hasLog ? log : Stream.empty)
-  })
+  /** The log up to so many bytes. */
+  const heard = (attempt: AttemptId, bytesMax: number): Stream.Stream<Heard> =>
+    Stream.orDie(logs.follow(attempt)).pipe(
+      Stream.mapAccum(
+        () => bytesMax,
+        (left, bytes) => [left - bytes.length, [bytes.subarray(0, Math.max(0, left))]] as const
+      ),
+      Stream.takeWhile((bytes) => bytes.length > 0),
+      Stream.map((bytes) => ({ _tag: "Log", bytes }))
+    )
 
   return { find, answer } satisfies Reuse
 })
