@@ -21,6 +21,7 @@ import { BlobStore, type Draft } from "./blob/BlobStore.ts"
 import * as GroupCommit from "./blob/GroupCommit.ts"
 import { NarVerifier } from "./NarVerifier.ts"
 import { Damaged, fromSql, MissingNar, StorageError } from "./StorageError.ts"
+import type { NarRow } from "./view/AddOne.ts"
 
 /** A NAR of at most so many bytes is kept in its row: a file would cost more than the bytes. */
 const rowBytesMax = 16 * 1024
@@ -41,6 +42,8 @@ export class NarStore extends Context.Service<
     ) => Effect.Effect<ReceivedNar, E | WireError | StorageError, R | Scope.Scope>
     /** The bytes of one that was received and may not be committed yet. */
     readonly reread: (nar: ReceivedNar) => Effect.Effect<Source.Source<StorageError>, StorageError, Scope.Scope>
+    /** The row of a small one, for whoever commits it with what tells of it; null for a large one. */
+    readonly row: (nar: ReceivedNar) => Effect.Effect<NarRow | null>
     /** All or none. To be called within the scope they were received in. */
     readonly commit: (nars: ReadonlyArray<ReceivedNar>) => Effect.Effect<void, StorageError>
     readonly open: (narHash: Sha256) => Effect.Effect<Source.Source<StorageError>, StorageError, Scope.Scope>
@@ -112,6 +115,11 @@ const make = Effect.gen(function* () {
   const reread = Effect.fnUntraced(function* (nar: ReceivedNar) {
     const kept = yield* keptOf(nar)
     return kept._tag === "Row" ? Source.fromChunks([kept.bytes]) : yield* kept.draft.read
+  })
+
+  const row = Effect.fnUntraced(function* (nar: ReceivedNar) {
+    const kept = yield* keptOf(nar)
+    return kept._tag === "Row" ? { listing: yield* pack(nar.listing), contents: kept.bytes } : null
   })
 
   const insert = Effect.fnUntraced(
@@ -207,7 +215,7 @@ const make = Effect.gen(function* () {
     })
   })
 
-  return { receive, reread, commit, open, listing, locate }
+  return { receive, reread, row, commit, open, listing, locate }
 })
 
 const knownAmong = (sql: SqlClient.SqlClient) =>

@@ -11,11 +11,11 @@
  */
 import { Context, Effect, Layer, Option, Schema } from "effect"
 import { SqlClient, SqlSchema, type Statement } from "effect/sql"
-import { createHash } from "node:crypto"
 import { ViewId } from "../domain/View.ts"
 import { PathInfo } from "../protocol/nix/PathInfo.ts"
 import { storeDir, StorePath } from "../protocol/nix/StorePath.ts"
 import { fromSql, StorageError } from "./StorageError.ts"
+import { type Addition, addOne, hashReferences, type NarRow } from "./view/AddOne.ts"
 import * as StoredBytes from "./view/StoredBytes.ts"
 
 /** A path as a view holds it. */
@@ -23,12 +23,6 @@ export class ViewEntry extends PathInfo.extend<ViewEntry>("drover/ViewEntry")({
   /** Built here, signed by a key the view trusts, or content-addressed and verified; otherwise only claimed. */
   assured: Schema.Boolean
 }) {}
-
-export interface Addition {
-  /** Its time of registration is not taken; that of the addition is. */
-  readonly info: PathInfo
-  readonly assured: boolean
-}
 
 /** Some path refers to one that is neither in the view nor being added with it. */
 export class DanglingReference extends Schema.TaggedError<DanglingReference>()("DanglingReference", {
@@ -47,6 +41,15 @@ export class ViewRepository extends Context.Service<
       view: ViewId,
       additions: ReadonlyArray<Addition>
     ) => Effect.Effect<void, DanglingReference | StorageError>
+    /**
+     * One path and its NAR in one round trip, the NAR only if the path is added. Answers false where nothing was done and
+     * the NAR has to be committed first, which then says what is wrong, if anything is.
+     */
+    readonly addWithNar: (
+      view: ViewId,
+      addition: Addition,
+      nar: NarRow
+    ) => Effect.Effect<boolean, DanglingReference | StorageError>
     readonly find: (view: ViewId, path: StorePath) => Effect.Effect<Option.Option<ViewEntry>, StorageError>
     /** The path with this hash part: 32 characters. */
     readonly findByHashPart: (view: ViewId, hashPart: string) => Effect.Effect<Option.Option<ViewEntry>, StorageError>
@@ -159,49 +162,25 @@ export class ViewRepository extends Context.Service<
         Effect.catchTag("SqlError", (cause) => Effect.fail(new StorageError({ operation: "adding paths", cause })))
       )
 
-      /**
-       * One path in one round trip: what an old client waits for after each of its uploads. Answers how many bytes were
-       * new to the view; null where nothing was done, because another transaction has just made the same object, which
-       * this statement cannot see.
-       */
-      const addOne = (view: ViewId, { assured, info }: Addition) =>
-        sql<{ readonly done: boolean; readonly isNew: boolean }>`
-          with made as (
-            insert into store_object (path, nar_hash, nar_size, references_hash, ca)
-            select path, decode(nar_hash, 'hex'), nar_size, references_hash, ca from (select
-              ${info.path}::text, ${info.narHash}::text, ${info.narSize}::bigint,
-              ${hashReferences(info.references)}::bytea, ${info.contentAddress}::text
-            ) as info(path, nar_hash, nar_size, references_hash, ca)
-            on conflict do nothing returning id
-          ), object as (
-            select id from made
-            union all
-            select id from store_object
-            where path = ${info.path} and nar_hash = decode(${info.narHash}, 'hex')
-              and references_hash = ${hashReferences(info.references)} and ca = ${info.contentAddress}
-          ), added as (
-            insert into view_path (view, path, object, assured, deriver, ultimate, signatures)
-            select ${view}::uuid, ${info.path}, id, ${assured}::boolean, nullif(${info.deriver ?? ""}::text, ''),
-              ${info.ultimate}::boolean, ${info.signatures}::text[]
-            from object
-            on conflict do nothing returning view, path
-          ), edges as (
-            insert into view_reference (view, referrer, reference)
-            select view, path, reference from added, unnest(${info.references}::text[]) as reference
-            on conflict do nothing
-          )
-          select exists (select from object) as done, exists (select from added) as "isNew"`.pipe(
-          Effect.map(([row]) => (row?.done !== true ? null : row.isNew ? info.narSize : 0)),
-          // The way for many says what is wrong.
-          Effect.catchReason("SqlError", "ConstraintError", () => Effect.succeed(null)),
-          Effect.catchTag("SqlError", fromSql("adding a path").SqlError)
-        )
-
       const add = Effect.fn("ViewRepository.add")(function* (view: ViewId, additions: ReadonlyArray<Addition>) {
         const [first] = additions
         if (first === undefined) return
-        const bytes = additions.length === 1 ? yield* addOne(view, first) : null
-        stored.added(view, bytes ?? (yield* addMany(view, additions)))
+        const added = additions.length === 1 ? yield* addOne(sql, view, first, null) : null
+        // Of a reference that is missing, the way for many says so.
+        const isDone = added !== null && added.missing === null
+        stored.added(view, isDone ? added.bytes : yield* addMany(view, additions))
+      })
+
+      const addWithNar = Effect.fn("ViewRepository.addWithNar")(function* (
+        view: ViewId,
+        addition: Addition,
+        nar: NarRow
+      ) {
+        const added = yield* addOne(sql, view, addition, nar)
+        if (added === null) return false
+        if (added.missing !== null) return yield* new DanglingReference({ detail: danglingTo(added.missing) })
+        stored.added(view, added.bytes)
+        return true
       })
 
       /** `paths` selects the column `path`, of paths that need not be in the view. */
@@ -311,6 +290,7 @@ export class ViewRepository extends Context.Service<
 
       return {
         add,
+        addWithNar,
         find,
         findByHashPart,
         findMany,
@@ -329,15 +309,11 @@ const Asked = Schema.Struct({ view: ViewId, paths: Schema.Array(StorePath) })
 const PathRow = Schema.Struct({ path: StorePath })
 const pathsOf = (rows: ReadonlyArray<typeof PathRow.Type>): ReadonlyArray<StorePath> => rows.map(({ path }) => path)
 
-/** References are a set: sorted, each once. */
-const hashReferences = (references: ReadonlyArray<StorePath>): Uint8Array =>
-  createHash("sha256")
-    .update([...new Set(references)].sort().join(" "))
-    .digest()
-
 /** PostgreSQL says `Key (view, reference)=(…, …) is not present`; a client may know of the path, and not of the view. */
 const missingIn = (cause: unknown): string => {
   const detail = typeof cause === "object" && cause !== null && "detail" in cause ? String(cause.detail) : ""
   const path = /, ([^,)]+)\) is not present/.exec(detail)?.[1]
-  return path === undefined ? "a reference is not valid" : `the reference '${storeDir}/${path}' is not valid`
+  return path === undefined ? "a reference is not valid" : danglingTo(path)
 }
+
+const danglingTo = (path: string) => `the reference '${storeDir}/${path}' is not valid`

@@ -75,6 +75,7 @@ export class Disk {
           ask("grant", () => {
             for (const { assured, info } of additions) rows.add(view, info, assured)
           }),
+        addWithNar: () => unasked,
         findMany: (view, paths) => ask("find paths", () => rows.many(view, paths)),
         valid: (view, paths) => ask("valid paths", () => rows.many(view, paths).map(({ path }) => path)),
         // Nothing here refers to anything.

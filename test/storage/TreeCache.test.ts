@@ -32,6 +32,7 @@ const narsInMemory = (gate: Effect.Effect<void> = Effect.void) => {
       open,
       receive: () => Effect.die("nothing is received here"),
       reread: () => Effect.die("nothing is received here"),
+      row: () => Effect.die("nothing is received here"),
       commit: () => Effect.die("nothing is committed here"),
       listing: (narHash) => missing(narHash),
       locate: ([narHash]) => (narHash === undefined ? Effect.succeed([]) : missing(narHash))

@@ -3,8 +3,8 @@
  *
  * What has been received waits in a group until it is committed: the NARs made durable together, then all paths
  * registered in one transaction. So a thousand small paths cost a handful of syncs, and nobody is told that a path
- * is valid that a crash could take back. A group is bounded, and committed when it is full; what is left when the
- * scope closes is dropped.
+ * is valid that a crash could take back. A small path that comes alone is one statement, since its client waits for
+ * each. A group is bounded, and committed when it is full; what is left when the scope closes is dropped.
  *
  * Nothing a client says of a path is believed that can be checked: hash and size are of the bytes that came, a
  * content address is recomputed, and a reference is to the path itself, to what the view holds, or to what came
@@ -75,8 +75,20 @@ export const make = Effect.fnUntraced(function* (
   let groupScope = yield* Scope.make()
   yield* Effect.addFinalizer((exit) => Scope.close(groupScope, exit))
 
-  const commit = Effect.gen(function* () {
-    if (group.length === 0) return
+  /** A small path that comes by itself, in one round trip; false where that cannot be. */
+  const commitAlone = Effect.fnUntraced(function* ({ assured, info, nar }: Received) {
+    const row = yield* nars.row(nar)
+    if (row === null) return false
+    return yield* views
+      .addWithNar(view, { info, assured }, row)
+      .pipe(
+        Effect.catchTag("DanglingReference", ({ detail }) =>
+          refuse(`cannot add '${print(info.path)}' because ${detail}`)
+        )
+      )
+  })
+
+  const commitTogether = Effect.gen(function* () {
     const fresh = yield* checkReferences(view, group)
     yield* nars.commit(fresh.map(({ nar }) => nar))
     yield* views
@@ -85,12 +97,19 @@ export const make = Effect.fnUntraced(function* (
         fresh.map(({ assured, info }) => ({ info, assured }))
       )
       .pipe(Effect.catchTag("DanglingReference", ({ detail }) => refuse(`cannot add paths: ${detail}`)))
+  }).pipe(Effect.provideService(ViewRepository, views))
+
+  const commit = Effect.gen(function* () {
+    const [first] = group
+    if (first === undefined) return
+    const isDone = group.length === 1 && (yield* commitAlone(first))
+    if (!isDone) yield* commitTogether
     group = []
     groupBytes = 0
     const done = groupScope
     groupScope = yield* Scope.make()
     yield* Scope.close(done, Exit.void)
-  }).pipe(Effect.provideService(ViewRepository, views), Effect.uninterruptible)
+  }).pipe(Effect.uninterruptible)
 
   const commitIfFull = Effect.suspend(() =>
     group.length >= groupPathsMax || groupBytes >= groupBytesMax ? commit : Effect.void

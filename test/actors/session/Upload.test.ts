@@ -154,12 +154,11 @@ layer(SessionServices, { excludeTestServices: true, timeout: "1 minute" })("an u
   )
 
   /** What reaches the store of so many paths, and in which order. */
-  const orderOf = Effect.fnUntraced(function* (paths: ReadonlyArray<StorePath.StorePath>) {
+  const orderOf = Effect.fnUntraced(function* (paths: ReadonlyArray<StorePath.StorePath>, bytes = narOf("ordered")) {
     const account = yield* freshAccount
     const order: Array<string> = []
     const nars = yield* NarStore
     const views = yield* ViewRepository
-    const bytes = narOf("ordered")
     yield* Effect.scoped(
       Effect.gen(function* () {
         const upload = yield* Upload.make(account)
@@ -177,6 +176,10 @@ layer(SessionServices, { excludeTestServices: true, timeout: "1 minute" })("an u
           Effect.andThen(
             Effect.sync(() => order.push(`add ${group.length}`)),
             views.add(view, group)
+          ),
+        addWithNar: (view, addition, nar) =>
+          Effect.tap(views.addWithNar(view, addition, nar), (isDone) =>
+            Effect.sync(() => order.push(isDone ? "add with NAR" : "add with NAR: not done"))
           )
       })
     )
@@ -186,6 +189,30 @@ layer(SessionServices, { excludeTestServices: true, timeout: "1 minute" })("an u
   it.effect("makes the NARs durable before it registers what they are", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* orderOf([newPath("x"), newPath("x")]), ["commit 2", "add 2"])
+    })
+  )
+
+  it.effect("is one round trip for a small path that comes alone, and for a large one is not", () =>
+    Effect.gen(function* () {
+      const large = narOf(Buffer.alloc(100_000, "large and alone"))
+
+      assert.deepStrictEqual(yield* orderOf([newPath("x")]), ["add with NAR"])
+      assert.deepStrictEqual(yield* orderOf([newPath("x")], large), ["commit 1", "add 1"])
+    })
+  )
+
+  it.effect("is told of a missing reference in the same words, whether it comes alone or not", () =>
+    Effect.gen(function* () {
+      const bytes = narOf("refers to nothing that is there")
+      const missing = newPath("missing")
+      const info = infoOf(newPath("x"), bytes, { references: [missing] })
+
+      const { refusal } = yield* upload(info, bytes)
+
+      const [path, reference] = [StorePath.print(info.path), StorePath.print(missing)]
+      assert.strictEqual(refusal, `cannot add '${path}' because the reference '${reference}' is not valid`)
+      const opened = yield* Effect.exit(Effect.scoped((yield* NarStore).open(info.narHash)))
+      assert.strictEqual(opened._tag, "Failure")
     })
   )
 
