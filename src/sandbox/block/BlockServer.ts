@@ -58,9 +58,10 @@ const make = Effect.fnUntraced(function* (launch: Launch) {
 
   const running = Effect.suspend(() => {
     if (current?.isAlive === true) return Effect.as(current.ready, current)
-    const started = new ServerProcess(launch)
-    current = started
-    return Effect.as(started.ready, started)
+    return Effect.try({
+      try: () => (current = new ServerProcess(launch)),
+      catch: (cause) => new SandboxError({ operation: "starting the block server", detail: String(cause), cause })
+    }).pipe(Effect.flatMap((started) => Effect.as(started.ready, started)))
   }).pipe(starting.withPermits(1))
 
   /** What the process lacks is asked of whoever holds the store, and nothing that it knows. */

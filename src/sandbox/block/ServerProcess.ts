@@ -5,8 +5,9 @@
  * been talked into something is not to be listened to.
  */
 import { Deferred, Effect, Result, Schema, type Scope } from "effect"
-import { type ChildProcess, spawn } from "node:child_process"
+import type { ChildProcess } from "node:child_process"
 import { Socket } from "node:net"
+import * as Program from "../Program.ts"
 import { SandboxError } from "../SandboxError.ts"
 import { Answer, type Request } from "./Control.ts"
 
@@ -62,20 +63,18 @@ export class ServerProcess {
   #complaint = ""
   #error: SandboxError | null = null
 
+  /** Throws where it cannot even be tried to start it. */
   constructor({ command, environment, filter, namespaceFd }: Launch) {
     const [program = "", ...words] = command
-    this.#child = spawn(program, words, {
+    this.#child = Program.start(program, words, {
       stdio: ["ignore", "ignore", "pipe", namespaceFd ?? "ignore", "ipc", filter === null ? "ignore" : "pipe"],
       env: { ...environment },
-      cwd: "/",
       serialization
     })
     this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.#complaint = (this.#complaint + text).slice(-complaintBytesMax)
     })
-    // Its type knows of five.
-    const stdio: ReadonlyArray<unknown> = this.#child.stdio
-    const toFilter = stdio[filterDescriptor]
+    const toFilter = Program.pipesOf(this.#child)[filterDescriptor]
     if (filter !== null && toFilter instanceof Socket) toFilter.on("error", () => {}).end(filter)
     this.#child.on("message", (message) => this.#hear(message))
     this.#closed = new Promise((resolve) => {

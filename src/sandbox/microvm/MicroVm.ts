@@ -7,10 +7,11 @@
  * @see Life.ts for the stages, Qemu.ts for the machine, Jail.ts for what is around it
  */
 import { Duration, Effect, Exit, type Scope } from "effect"
-import { type ChildProcess, spawn } from "node:child_process"
+import type { ChildProcess } from "node:child_process"
 import { Socket } from "node:net"
 import { type Readable } from "node:stream"
 import { type ExecutorChannel, make as makeChannel } from "../executor/DuplexChannel.ts"
+import * as Program from "../Program.ts"
 import { SandboxError } from "../SandboxError.ts"
 import { descriptors } from "./Qemu.ts"
 import type { Accelerator } from "./Qemu.ts"
@@ -93,14 +94,12 @@ class Machine {
   readonly #tellLost: () => void
 
   constructor({ accelerator, filter, launcher, scratchFd, userNamespaceFd, words }: Options) {
-    const child = spawn(launcher, words, {
+    const child = Program.start(launcher, words, {
       env: {},
-      cwd: "/",
       stdio: ["ignore", "pipe", "pipe", userNamespaceFd, scratchFd, "pipe", "pipe", "pipe"]
     })
-    const [, stdout, stderr] = child.stdio
     // Its type knows of five, and not that a pipe is a socket.
-    const pipes: ReadonlyArray<unknown> = child.stdio
+    const pipes = Program.pipesOf(child)
     const channel = pipes[descriptors.channel]
     const monitor = pipes[descriptors.monitor]
     const toFilter = pipes[descriptors.filter]
@@ -112,8 +111,8 @@ class Machine {
     this.#accelerator = accelerator
     this.channel = channel
     this.#monitor = monitor
-    this.#kernel = new LastWords(stdout)
-    this.#complaint = new LastWords(stderr)
+    this.#kernel = new LastWords(child.stdout)
+    this.#complaint = new LastWords(child.stderr)
     let tellLost = () => {}
     this.lost = new Promise((resolve) => {
       tellLost = resolve
@@ -167,6 +166,11 @@ class Machine {
     ].join("; ")
   }
 
+  /** What never was is gone for certain. */
+  get wasStarted(): boolean {
+    return this.#process.pid !== undefined
+  }
+
   /** Whether more can come: then what came is trouble enough. */
   get isConnected(): boolean {
     return !this.channel.destroyed && !this.channel.readableEnded
@@ -199,7 +203,8 @@ export const open = Effect.fnUntraced(function* (
     Effect.try({
       try: () => new Machine(options),
       catch: (cause) => new SandboxError({ operation, detail: String(cause), cause })
-    }),
+      // Nothing has been started that could still be there.
+    }).pipe(Effect.tapError(() => options.onGone)),
     (machine) => end(machine, options)
   )
   machine.step(Life.reach({ ...Life.start, stage: "Preparing" }, "Booting"))
@@ -237,6 +242,7 @@ export const open = Effect.fnUntraced(function* (
 
 /** Nothing of a machine is worth a kind word: it is killed, whatever it does. */
 const end = Effect.fnUntraced(function* (machine: Machine, { onGone, sweep }: Options) {
+  if (!machine.wasStarted) return yield* onGone
   machine.kill()
   yield* Effect.promise(() => machine.closed).pipe(
     Effect.timeoutOrElse({ duration: goneWithin, orElse: () => Effect.void })

@@ -5,8 +5,9 @@
  * decides in which order a directory is listed.
  */
 import { Effect, type Scope } from "effect"
-import { spawn } from "node:child_process"
+import type { ChildProcess } from "node:child_process"
 import * as fs from "node:fs"
+import * as Program from "../Program.ts"
 import { SandboxError } from "../SandboxError.ts"
 
 /** What a build may write in all, unless told otherwise: inputs come from elsewhere. What nobody writes takes no room. */
@@ -44,12 +45,17 @@ export const make = Effect.fnUntraced(function* (
 
 const format = (mkfs: string, file: string) =>
   Effect.callback<void, SandboxError>((resume) => {
-    const child = spawn(mkfs, words(file), { env: {}, cwd: "/", stdio: ["ignore", "ignore", "pipe"] })
+    const failed = (detail: string) => Effect.fail(new SandboxError({ operation, detail }))
+    let child: ChildProcess
+    try {
+      child = Program.start(mkfs, words(file), { env: {}, stdio: ["ignore", "ignore", "pipe"] })
+    } catch (error) {
+      return resume(failed(String(error)))
+    }
     let said = ""
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       said = (said + text).slice(0, complaintBytesMax)
     })
-    const failed = (detail: string) => Effect.fail(new SandboxError({ operation, detail }))
     child.on("error", (error) => resume(failed(error.message)))
     child.on("close", (status, signal) =>
       resume(status === 0 ? Effect.void : failed(said.trim() || `mkfs ended with ${signal ?? `status ${status}`}`))

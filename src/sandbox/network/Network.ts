@@ -125,24 +125,11 @@ const open = Effect.fnUntraced(function* (
   const prefixes = prefixWords(policy, hasVersion6)
   const inside = resolver === null ? null : insideOf(resolver)
   const words = [...[forWhat, passt], inside === null ? "none" : `${inside}=${resolver}`, ...prefixes]
-  const { child } = yield* Effect.acquireRelease(
-    Effect.suspend(() => {
-      const pair = ids.take()
-      if (pair instanceof SandboxError) return Effect.fail(pair)
-      const told = ["network", "3", `${pair.executor}`, ...words]
-      return Effect.succeed({
-        pair,
-        child: Launcher.start(launcher, told, ["ignore", "pipe", "pipe", userNamespaceFd])
-      })
-    }),
-    ({ child, pair }) => {
-      const sweep = Launcher.sweep(programs, { first: first + pair.executor - 1, count: 1 })
-      return Launcher.end(
-        child,
-        sweep,
-        Effect.sync(() => ids.give(pair))
-      )
-    }
+  const { child } = yield* Launcher.underIds(
+    ids,
+    ({ executor }) =>
+      Launcher.start(launcher, ["network", "3", `${executor}`, ...words], ["ignore", "pipe", "pipe", userNamespaceFd]),
+    ({ executor }) => Launcher.sweep(programs, { first: first + executor - 1, count: 1 })
   )
   const said = Effect.callback<string>((resume) => {
     const { stdout } = child.process

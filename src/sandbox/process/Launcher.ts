@@ -4,9 +4,11 @@
  * Its last words on stderr are kept for the error that they explain.
  */
 import { Duration, Effect, Exit, type Scope } from "effect"
-import { type ChildProcess, execFile, spawn } from "node:child_process"
+import { type ChildProcess, execFile } from "node:child_process"
 import { Duplex, Readable, Writable } from "node:stream"
+import * as Program from "../Program.ts"
 import { SandboxError } from "../SandboxError.ts"
+import type { Pair, SubUids } from "./SubUids.ts"
 
 export interface Programs {
   readonly launcher: string
@@ -43,12 +45,12 @@ export interface Child {
   readonly ended: Promise<string | null>
 }
 
-export const start = (
+const startNow = (
   program: string,
   words: ReadonlyArray<string>,
   stdio: ReadonlyArray<"pipe" | "ignore" | number>
 ): Child => {
-  const child = spawn(program, words, { stdio: [...stdio], env: {}, cwd: "/" })
+  const child = Program.start(program, words, { stdio: [...stdio], env: {} })
   let said = ""
   child.stderr?.setEncoding("utf8").on("data", (text: string) => {
     said = (said + text).slice(0, complaintBytesMax)
@@ -64,14 +66,14 @@ export const start = (
   return { process: child, complaint, ended }
 }
 
+/** One that could not be started may also be told of by `ended`. */
+export const start = (...asked: Parameters<typeof startNow>): Effect.Effect<Child, SandboxError> =>
+  Effect.try({ try: () => startNow(...asked), catch: (cause) => failed("starting the launcher", String(cause)) })
+
 /** Runs the launcher to its end. */
-const run = (
-  operation: string,
-  program: string,
-  words: ReadonlyArray<string>,
-  stdio: ReadonlyArray<"pipe" | "ignore" | number>
-) =>
-  Effect.promise(() => start(program, words, stdio).ended).pipe(
+const run = (operation: string, ...asked: Parameters<typeof startNow>) =>
+  start(...asked).pipe(
+    Effect.flatMap(({ ended }) => Effect.promise(() => ended)),
     Effect.flatMap((trouble) => (trouble === null ? Effect.void : Effect.fail(failed(operation, trouble))))
   )
 
@@ -79,41 +81,42 @@ const run = (
 const namespaceDescriptor = 4
 
 /**
- * An executor under the two ids, whose channel is open as long as the scope. Closing the scope kills it and all that it
- * started, and returns once they are gone and the scratch directory is removed; `onGone` is then run.
+ * An executor under two ids, whose channel is open as long as the scope. Closing the scope kills it and all that it
+ * started, and gives the ids back once they are gone and the scratch directory is removed.
  */
 export const launch = Effect.fnUntraced(function* (
   programs: Programs,
   options: {
     readonly userNamespaceFd: number
-    readonly subUids: { readonly first: number; readonly count: number }
+    readonly ids: SubUids
+    /** What 1 is of them in the namespace of the machine. */
+    readonly first: number
     readonly scratch: string
-    readonly ids: { readonly executor: number; readonly builder: number }
     readonly inputs: ReadonlyArray<Input>
     /** A process whose network the build shares; null for none. */
     readonly network: number | null
     readonly entrances: ReadonlyArray<string>
-    readonly onGone: Effect.Effect<void>
   }
 ): Effect.fn.Return<Launched, SandboxError, Scope.Scope> {
-  const { ids, scratch, subUids, userNamespaceFd } = options
-  const outside = { first: subUids.first + Math.min(ids.executor, ids.builder) - 1, count: 2 }
-  const recover = Effect.andThen(sweep(programs, outside), remove(programs, userNamespaceFd, [scratch]))
-  const words = [
-    "run",
-    `${namespaceDescriptor}`,
-    scratch,
-    `${ids.executor}`,
-    `${ids.builder}`,
-    programs.executor,
-    `${options.network ?? "none"}`,
-    ...options.entrances
+  const { entrances, first, ids, network, scratch, userNamespaceFd } = options
+  const words = ({ builder, executor }: Pair) => [
+    ...["run", `${namespaceDescriptor}`, scratch, `${executor}`, `${builder}`, programs.executor],
+    ...[`${network ?? "none"}`, ...entrances]
   ]
-  const child = yield* Effect.acquireRelease(
-    Effect.sync(() => start(programs.launcher, words, ["pipe", "ignore", "pipe", "pipe", userNamespaceFd])),
-    (child) => end(child, recover, options.onGone)
+  const recover = ({ executor }: Pair) =>
+    Effect.andThen(
+      sweep(programs, { first: first + executor - 1, count: 2 }),
+      remove(programs, userNamespaceFd, [scratch])
+    )
+  const { child } = yield* underIds(
+    ids,
+    (pair) => start(programs.launcher, words(pair), ["pipe", "ignore", "pipe", "pipe", userNamespaceFd]),
+    recover
   )
-  const [stdin, , , channel] = child.process.stdio
+  const [stdin, , , channel] = yield* Effect.try({
+    try: () => Program.pipesOf(child.process),
+    catch: (cause) => failed("starting the launcher", String(cause))
+  })
   if (!(stdin instanceof Writable) || !(channel instanceof Duplex)) {
     return yield* failed("starting the launcher", yield* Effect.promise(() => child.ended).pipe(Effect.map(String)))
   }
@@ -127,12 +130,31 @@ export const launch = Effect.fnUntraced(function* (
   return { channel, complaint }
 })
 
-/** Ends the child, or what it has left if it cannot be asked any more. */
-export const end = Effect.fnUntraced(function* (
+/** A child under ids of its own, as long as the scope. They are given back once it, and what it started, is gone. */
+export const underIds = (
+  ids: SubUids,
+  begin: (pair: Pair) => Effect.Effect<Child, SandboxError>,
+  recover: (pair: Pair) => Effect.Effect<void, SandboxError>
+): Effect.Effect<{ readonly child: Child; readonly pair: Pair }, SandboxError, Scope.Scope> => {
+  const give = (pair: Pair) => Effect.sync(() => ids.give(pair))
+  return Effect.acquireRelease(
+    Effect.suspend(() => {
+      const pair = ids.take()
+      if (pair instanceof SandboxError) return Effect.fail(pair)
+      // Of what was never started there is nothing that would have to go first.
+      return Effect.tapError(begin(pair), () => give(pair)).pipe(Effect.map((child) => ({ child, pair })))
+    }),
+    ({ child, pair }) => end(child, recover(pair), give(pair))
+  )
+}
+
+/** Ends the child, or what it has left if it cannot be asked any more. One that was never started has left nothing. */
+const end = Effect.fnUntraced(function* (
   child: Child,
   recover: Effect.Effect<void, SandboxError>,
   onGone: Effect.Effect<void>
 ) {
+  if (child.process.pid === undefined) return yield* onGone
   child.process.kill("SIGTERM")
   const trouble = yield* Effect.promise(() => child.ended).pipe(
     Effect.timeoutOrElse({ duration: endWithin, orElse: () => Effect.succeed("it does not end") })

@@ -98,17 +98,14 @@ const make = Effect.fnUntraced(function* (options: Options) {
     const killsBefore = yield* ControlGroups.machineOomKills
 
     const network = job.network ? yield* Network.openOrSay(networks, owners, "process") : null
-    const pair = ids.take()
-    if (pair instanceof SandboxError) return yield* pair
     const launched = yield* Launcher.launch(programs, {
       userNamespaceFd,
-      subUids,
+      ids,
+      first: subUids.first,
       scratch: path.join(scratchDirectory, job.attempt),
-      ids: pair,
       inputs: [shell, ...inputs],
       network: Network.isOpen(network) ? network.process : null,
-      entrances: group.entrances,
-      onGone: Effect.sync(() => ids.give(pair))
+      entrances: group.entrances
     })
 
     const told = job.network
