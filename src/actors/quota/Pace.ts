@@ -22,7 +22,8 @@ export const make = (rate: () => number | null): Pace => {
     const now = yield* Clock.currentTimeMillis
     // A quota of nothing would be waited for without an end.
     const perMillisecond = Math.max(perSecond, 1) / 1000
-    credit = Math.min(credit + (now - at) * perMillisecond, perMillisecond * 1000) - bytes
+    // A clock that was set back has taken nothing away: hours of it would be waited for.
+    credit = Math.min(credit + Math.max(0, now - at) * perMillisecond, perMillisecond * 1000) - bytes
     at = now
     if (credit < 0) yield* Effect.sleep(Math.ceil(-credit / perMillisecond))
   })

@@ -63,4 +63,14 @@ describe("a pace", () => {
       yield* Fiber.join(fiber)
     })
   )
+
+  it.effect("makes nobody wait for what a clock was set back by", () =>
+    Effect.gen(function* () {
+      const pace = Pace.make(() => 1000)
+      yield* TestClock.setTime(7_200_000)
+      yield* pace.pay(1)
+      yield* TestClock.setTime(3_600_000)
+      assert.strictEqual(yield* timeOf(pace, [999, 1000], 1), 1000)
+    })
+  )
 })
