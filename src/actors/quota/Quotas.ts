@@ -127,9 +127,10 @@ const make = Effect.fnUntraced(function* ({ storedBytes }: { readonly storedByte
       return { builds, connections, stored: yield* views.storedBytes(account.view) }
     }),
     set: Effect.fnUntraced(function* (account, name, amount) {
+      // Known before it is changed: whoever is just getting to know it would else keep what was.
+      const known = yield* know(account)
       yield* amount === undefined ? records.unset(account, name) : records.set(account, name, amount)
-      const known = accounts.get(account)
-      if (known !== undefined) known.quota = quotaOf(yield* records.find(account))
+      known.quota = quotaOf(yield* records.find(account))
       yield* PubSub.publish(changed, account)
     }),
     changes: PubSub.subscribe(changed),

@@ -1,8 +1,9 @@
 import { assert, layer } from "@effect/vitest"
-import { Effect, Exit, Scope } from "effect"
+import { Context, Deferred, Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { Quotas } from "../../../src/actors/quota/Quotas.ts"
 import * as Upload from "../../../src/actors/session/Upload.ts"
 import * as Source from "../../../src/protocol/wire/Source.ts"
+import { QuotaRepository } from "../../../src/storage/QuotaRepository.ts"
 import { ViewRepository } from "../../../src/storage/ViewRepository.ts"
 import { narOf } from "../../support/nar.ts"
 import { infoOf, newPath, SessionServices } from "../../support/sessions.ts"
@@ -112,5 +113,38 @@ layer(SessionServices, { excludeTestServices: true, timeout: "1 minute" })("quot
       yield* quotas.set(account.id, "stored", null)
       assert.strictEqual(yield* outcome(read), "taken")
     })
+  )
+
+  it.effect("are the operator's also where an account is just being asked about for the first time", () =>
+    Effect.gen(function* () {
+      const [asked, answered] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      let log: number | null = null
+      let lookUps = 0
+      const records = Layer.succeed(QuotaRepository, {
+        find: () =>
+          Effect.gen(function* () {
+            const found = log === null ? {} : { log }
+            if (lookUps++ === 0) {
+              yield* Deferred.succeed(asked, undefined)
+              yield* Deferred.await(answered)
+            }
+            return found
+          }),
+        set: (_account, _name, amount) => Effect.sync(() => void (log = amount)),
+        unset: () => Effect.void
+      })
+      const quotas = Context.get(
+        yield* Layer.build(Quotas.layer({ storedBytes: null }).pipe(Layer.provide(records), Layer.fresh)),
+        Quotas
+      )
+      const { id } = yield* freshAccount
+      const first = yield* Effect.forkChild(quotas.of(id))
+      yield* Deferred.await(asked)
+      yield* quotas.set(id, "log", 5)
+      yield* Deferred.succeed(answered, undefined)
+      yield* Fiber.join(first)
+
+      assert.strictEqual((yield* quotas.of(id)).log, 5)
+    }).pipe(Effect.scoped)
   )
 })
