@@ -60,7 +60,9 @@ export const layer = Layer.effect(
           turnstile.running++
           Deferred.doneUnsafe(next, Effect.void)
         }
-        if (turnstile.running === 0 && turnstile.held.size === 0) turnstiles.delete(account)
+        const isIdle = turnstile.running === 0 && turnstile.held.size === 0
+        // Somebody else may have found it idle before, and another may stand in its place by now.
+        if (isIdle && turnstiles.get(account) === turnstile) turnstiles.delete(account)
       })
 
     const changes = yield* quotas.changes

@@ -1,5 +1,5 @@
 import { assert, layer } from "@effect/vitest"
-import { Effect, Exit, HashMap, Layer, Option, Scope, Stream } from "effect"
+import { Deferred, Effect, Exit, Fiber, HashMap, Layer, Option, Scope, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
 import * as QuotaScheduler from "../../../src/actors/quota/QuotaScheduler.ts"
 import { Quotas } from "../../../src/actors/quota/Quotas.ts"
@@ -112,6 +112,47 @@ layer(services, { excludeTestServices: true, timeout: "1 minute" })("the schedul
       const runs = yield* ask(other.id)
       yield* runs.granted
       yield* Effect.all([held.leave, runs.leave])
+    })
+  )
+
+  it.effect("counts those who run also where two leave at once, and another comes in between", () =>
+    Effect.gen(function* () {
+      const quotas = yield* Quotas
+      const { id } = yield* freshAccount
+      yield* quotas.set(id, "running", 1)
+      let waiting: Array<Deferred.Deferred<void>> | null = null
+      const slow = Layer.succeed(Quotas, {
+        ...quotas,
+        of: (account) =>
+          Effect.suspend(() => {
+            if (waiting === null) return quotas.of(account)
+            const answered = Deferred.makeUnsafe<void>()
+            waiting.push(answered)
+            return Effect.andThen(Deferred.await(answered), quotas.of(account))
+          })
+      })
+      const own = QuotaScheduler.layer.pipe(Layer.provide(Scheduler.layer([host])), Layer.provide(slow), Layer.fresh)
+      yield* Effect.gen(function* () {
+        const runs = yield* ask(id)
+        yield* runs.granted
+        const held = yield* ask(id)
+        const looks: Array<Deferred.Deferred<void>> = []
+        waiting = looks
+        const leaving = [yield* Effect.forkChild(held.leave), yield* Effect.forkChild(runs.leave)]
+        while (looks.length < 2) yield* Effect.yieldNow
+        waiting = null
+        yield* Deferred.succeed(looks[0]!, undefined)
+        yield* Fiber.join(leaving[0]!)
+        const next = yield* ask(id)
+        yield* next.granted
+        yield* Deferred.succeed(looks[1]!, undefined)
+        yield* Fiber.join(leaving[1]!)
+
+        const last = yield* ask(id)
+        const told = Option.getOrThrow(yield* Stream.runHead(last.standing))
+        assert.strictEqual(told.reason, "quota")
+        yield* Effect.all([next.leave, last.leave])
+      }).pipe(Effect.provide(own))
     })
   )
 })
