@@ -74,6 +74,9 @@ export interface JobOptions {
 /** Far more than a build starts, far less than a machine has numbers for. */
 export const processesMax = 16_384
 
+/** Each may be a mount of its own, and the kernel makes 100,000 for a namespace: more would look like a broken host. */
+const inputsMax = 50_000
+
 /** The kernel takes no longer string, and no more of them together, whatever the limits. */
 const stringBytesMax = 128 * 1024
 const stringsBytesMax = 6 * 1024 * 1024
@@ -102,6 +105,10 @@ export const make = (options: JobOptions): Job | JobRefused => {
   const builder = Buffer.from(derivation.builder).toString()
   if (builder.startsWith("builtin:")) {
     const detail = `builder for '${drv}' failed with exit code 1;\n  '${builder}' is no program, and is not run here`
+    return new JobRefused({ status: "PermanentFailure", detail })
+  }
+  if (closure.length > inputsMax) {
+    const detail = `cannot build '${drv}': it may have at most ${inputsMax} inputs, and has ${closure.length}`
     return new JobRefused({ status: "PermanentFailure", detail })
   }
 

@@ -6,6 +6,8 @@ export class SandboxError extends Schema.TaggedError<SandboxError>()("SandboxErr
   operation: Schema.String,
   /** What was met. */
   detail: Schema.String,
+  /** True where it is about what this job was to see: for another, the machine is as good as before. */
+  isOfInputs: Schema.optionalKey(Schema.Boolean),
   cause: Schema.optionalKey(Schema.Unknown)
 }) {
   override get message() {

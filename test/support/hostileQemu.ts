@@ -42,6 +42,10 @@ const parts: { readonly [part: string]: () => void } = {
   "another version": () => ready(version + 1),
   stop: () => say({ event: "STOP" }),
   panic: () => say({ event: "SHUTDOWN", data: { guest: true, reason: "guest-panic" } }),
+  "a monitor that answers twice": () => {
+    say({ return: {} })
+    say({ return: {} })
+  },
   "a monitor without end": () => flood(monitor, Buffer.alloc(65_536, "x")),
   "a console without end": () => {
     flood(process.stdout, Buffer.alloc(65_536, "x"))

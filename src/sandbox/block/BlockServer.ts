@@ -100,7 +100,9 @@ const unexpected = (answer: Answer) =>
   Effect.fail(
     new SandboxError({
       operation: "serving a closure",
-      detail: answer._tag === "Refused" ? answer.detail : `expected another answer, found ${answer._tag}`
+      detail: answer._tag === "Refused" ? answer.detail : `expected another answer, found ${answer._tag}`,
+      // The closure that is too large is its account's.
+      isOfInputs: answer._tag === "Refused"
     })
   )
 

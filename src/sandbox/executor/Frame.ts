@@ -62,6 +62,9 @@ const runFlags = { network: 1, linux32: 2, kvm: 4 } as const
 const refusals = ["missing", "suspicious", "ownership", "type", "depth", "entries"] as const
 export type Refusal = (typeof refusals)[number]
 
+/** Twice what the deepest path of the longest names takes: it becomes part of a message, which is kept and passed on. */
+const refusedPathBytesMax = 32 * 1024
+
 const exitKinds = ["Exited", "Signalled", "NotStarted"] as const
 
 /** How the builder ended, as the executor saw it. */
@@ -188,12 +191,20 @@ export interface Header {
   readonly length: number
 }
 
+/** What is bounded by its bytes has some in each frame, or it would have no end. */
+const neverEmpty: ReadonlyArray<FromExecutor["_tag"] | undefined> = ["Log", "NarData"]
+
 export const header = (bytes: Uint8Array): Header | WireError => {
   const view = new DataView(bytes.buffer, bytes.byteOffset, headerBytes)
+  const type = view.getUint8(0)
   const length = view.getUint32(1, true)
-  return length > payloadBytesMax
-    ? new WireError({ expected: `a frame of at most ${payloadBytesMax} bytes`, found: `${length}` })
-    : { type: view.getUint8(0), length }
+  if (length > payloadBytesMax) {
+    return new WireError({ expected: `a frame of at most ${payloadBytesMax} bytes`, found: `${length}` })
+  }
+  const tag = executorTags.get(type)
+  return length === 0 && neverEmpty.includes(tag)
+    ? new WireError({ expected: `a frame ${tag} of some bytes`, found: "none" })
+    : { type, length }
 }
 
 /** Whether it is a piece of an output, which is worth handing on before all of it has come. */
@@ -216,6 +227,7 @@ export const decode = ({ type }: Header, payload: Uint8Array, outputs: number): 
     case "Exited":
       return exited(payload, outputs)
     case "NarRefused": {
+      if (payload.length > 1 + refusedPathBytesMax) return wrongLength(tag, payload)
       const reason = refusals[(payload[0] ?? 0) - 1]
       return reason === undefined
         ? new WireError({ expected: "a reason for a refusal", found: `${payload[0]}` })

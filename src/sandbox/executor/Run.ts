@@ -34,6 +34,28 @@ export interface Backstage {
   readonly lost: (error: SandboxError) => Effect.Effect<Judged, SandboxError>
 }
 
+/**
+ * Signs of life come every second, by a clock that may be wrong, and all at once where nobody has listened for hours. Said
+ * without end they would keep this process busy with nothing.
+ */
+const beats = { free: 50_000, perSecond: 10 }
+
+/** Counts signs of life, and says where there are too many of them. */
+const beatCounter = Effect.fnUntraced(function* () {
+  const begun = yield* Clock.currentTimeMillis
+  let count = 0
+  return Effect.suspend(() => {
+    count++
+    if (count <= beats.free) return Effect.void
+    return Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const seconds = Math.round((now - begun) / 1000)
+      return count <= beats.free + beats.perSecond * seconds
+        ? Effect.void
+        : Effect.fail(new WireError({ expected: "a sign of life a second", found: `${count} in ${seconds} s` }))
+    })
+  })
+})
+
 export const start = Effect.fnUntraced(function* (
   channel: ExecutorChannel,
   job: Job,
@@ -42,6 +64,7 @@ export const start = Effect.fnUntraced(function* (
   let state: Frame.State = "Starting"
   const ended = yield* Deferred.make<Ended, SandboxError>()
   const contents = contentsOf(channel)
+  const countBeat = yield* beatCounter()
 
   const heard = Effect.gen(function* () {
     const header = Frame.header(yield* Source.take(channel.input, Frame.headerBytes))
@@ -56,6 +79,7 @@ export const start = Effect.fnUntraced(function* (
   const next = Effect.gen(function* () {
     let frame = yield* heard
     while (frame._tag === "Heartbeat" && state !== "Starting") {
+      yield* countBeat
       yield* backstage.beat ?? Effect.void
       frame = yield* heard
     }

@@ -9,12 +9,12 @@
 import { Duration, Effect, Exit, type Scope } from "effect"
 import type { ChildProcess } from "node:child_process"
 import { Socket } from "node:net"
-import { type Readable } from "node:stream"
 import { type ExecutorChannel, make as makeChannel } from "../executor/DuplexChannel.ts"
 import * as Program from "../Program.ts"
 import { SandboxError } from "../SandboxError.ts"
 import { descriptors } from "./Qemu.ts"
 import type { Accelerator } from "./Qemu.ts"
+import { Hearing } from "./Hearing.ts"
 import * as Life from "./Life.ts"
 import * as Qmp from "./Qmp.ts"
 
@@ -62,14 +62,12 @@ const turn = Duration.seconds(1)
 
 const operation = "running the virtual machine"
 
-/** The last of what a stream says, whoever says how much. */
+/** The last of what is said, whoever says how much. */
 class LastWords {
   #text = ""
-  constructor(stream: Readable | null) {
-    stream?.setEncoding("latin1").on("data", (text: string) => {
-      this.#text = (this.#text + text).slice(-wordsBytesMax)
-    })
-    stream?.on("error", () => {})
+
+  add(text: string): void {
+    this.#text = (this.#text + text).slice(-wordsBytesMax)
   }
 
   /** Printable, since nothing else goes into a log. */
@@ -88,8 +86,9 @@ class Machine {
   readonly #process: ChildProcess
   readonly #monitor: Socket
   readonly #accelerator: Accelerator
-  readonly #complaint: LastWords
-  readonly #kernel: LastWords
+  readonly #complaint = new LastWords()
+  readonly #kernel = new LastWords()
+  readonly #hearings: ReadonlyArray<Hearing>
   readonly #asked: Array<() => void> = []
   readonly #tellLost: () => void
 
@@ -111,8 +110,6 @@ class Machine {
     this.#accelerator = accelerator
     this.channel = channel
     this.#monitor = monitor
-    this.#kernel = new LastWords(child.stdout)
-    this.#complaint = new LastWords(child.stderr)
     let tellLost = () => {}
     this.lost = new Promise((resolve) => {
       tellLost = resolve
@@ -127,19 +124,20 @@ class Machine {
       child.on("exit", (status, signal) => this.lose(`QEMU has ended with ${signal ?? `status ${status}`}`))
       child.on("close", () => resolve())
     })
-    this.#listen()
+    const reader = new Qmp.Reader()
+    this.#hearings = [
+      new Hearing(child.stdout, "latin1", (text) => this.#kernel.add(text)),
+      new Hearing(child.stderr, "latin1", (text) => this.#complaint.add(text)),
+      new Hearing(monitor, "utf8", (text) => reader.push(text).forEach((event) => this.#told(event)))
+    ]
+    this.ask(Qmp.commands.begin, () => {})
   }
 
-  #listen() {
-    const reader = new Qmp.Reader()
-    this.#monitor.setEncoding("utf8").on("data", (text: string) => {
-      for (const event of reader.push(text)) {
-        if (event._tag === "Ended") this.lose(event.detail)
-        else this.#asked.shift()?.()
-      }
-    })
-    this.#monitor.on("error", () => {})
-    this.ask(Qmp.commands.begin, () => {})
+  #told(event: Qmp.Event) {
+    if (event._tag === "Ended") return this.lose(event.detail)
+    const onAnswer = this.#asked.shift()
+    if (onAnswer === undefined) this.lose("its monitor answers what nobody asked")
+    else onAnswer()
   }
 
   ask(command: string, onAnswer: () => void) {
@@ -150,6 +148,7 @@ class Machine {
   lose(reason: string) {
     if (this.reason !== null) return
     this.reason = `${reason}, while ${Life.table[this.life.stage].name}`
+    this.#monitor.destroy()
     // What was sent before the end is still worth reading; a silent one has nothing more to say.
     if (this.#process.exitCode === null && this.#process.signalCode === null) this.channel.destroy()
     this.#tellLost()
@@ -185,6 +184,7 @@ class Machine {
     // What waits to be read has been heard: a slow reader is no silence.
     const hasHeard = this.channel.bytesRead !== this.#bytesHeard || this.channel.readableLength > 0
     this.#bytesHeard = this.channel.bytesRead
+    for (const hearing of this.#hearings) hearing.turn()
     this.step(Life.turn(this.life, this.#accelerator, hasHeard))
   }
 
@@ -192,7 +192,7 @@ class Machine {
     this.life = { ...Life.start, stage: "Releasing" }
     this.#process.kill("SIGKILL")
     this.channel.destroy()
-    this.#monitor.destroy()
+    for (const hearing of this.#hearings) hearing.end()
   }
 }
 

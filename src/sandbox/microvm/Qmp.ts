@@ -66,14 +66,17 @@ export const read = (text: string): Event | null => {
 /** Cuts what comes into lines, and says what they say. */
 export class Reader {
   #rest = ""
+  #isOver = false
 
-  /** Of the text that has come, every event of interest. */
+  /** Of the text that has come, every event of interest. None after a line without end, of which no more is kept. */
   push(text: string): ReadonlyArray<Event> {
+    if (this.#isOver) return []
     const lines = (this.#rest + text).split("\n")
     this.#rest = lines.pop() ?? ""
     const events = lines.flatMap((line) => read(line) ?? [])
-    return this.#rest.length > lineBytesMax
-      ? [...events, { _tag: "Ended", detail: "its monitor says a line without end" }]
-      : events
+    if (this.#rest.length <= lineBytesMax) return events
+    this.#isOver = true
+    this.#rest = ""
+    return [...events, { _tag: "Ended", detail: "its monitor says a line without end" }]
   }
 }

@@ -86,6 +86,12 @@ describe("a frame", () => {
     assert.deepStrictEqual(Frame.header(header), { type: 0x82, length: 2 ** 20 })
   })
 
+  it("does not take a path that is longer than any", () => {
+    const said = (length: number) => decode(frame(0x86, new Uint8Array(length + 1).fill(1)))
+    assert.notInstanceOf(said(32 * 1024), WireError)
+    assert.instanceOf(said(32 * 1024 + 1), WireError)
+  })
+
   it("says how the builder ended, and which outputs are there", () => {
     const payload = Buffer.alloc(58 + 2)
     payload[0] = 1

@@ -123,7 +123,9 @@ describe("a run of an executor", () => {
     ["sends an output that nobody asked for", [ready, narData("x"), exited]],
     ["says a frame of ours", [ready, frame(8), exited]],
     ["is gone in the middle of a frame", [ready, log("cut off").subarray(0, 8)]],
-    ["fails while it runs", [ready, log("x"), failed]]
+    ["fails while it runs", [ready, log("x"), failed]],
+    ["logs nothing, which it could without end", [ready, log(""), exited]],
+    ["says without end that it lives", [ready, Buffer.concat(Array.from({ length: 50_001 }, () => heartbeat)), exited]]
   ] as const) {
     it.effect(`ends with an error when the executor ${what}`, () =>
       Effect.gen(function* () {
@@ -138,7 +140,7 @@ describe("a run of an executor", () => {
   it.effect("hands an output on as it comes, and fails when it is cut off in the middle of a frame", () =>
     Effect.gen(function* () {
       const cut = narData("0123456789abcdef").subarray(0, -3)
-      const running = yield* against([ready, exited, narData(""), narData("whole"), cut])
+      const running = yield* against([ready, exited, narData("whole"), cut])
       yield* Stream.runDrain(running.log)
       const source = yield* running.output("out")
       let come = ""
@@ -154,6 +156,27 @@ describe("a run of an executor", () => {
 
       assert.strictEqual(come, "whole0123456789abc")
       assert.include(error.message, "found the end")
+    })
+  )
+
+  it.effect("hears of life as often as there was time for it", () =>
+    Effect.gen(function* () {
+      const lives = Buffer.concat(Array.from({ length: 60_000 }, () => heartbeat))
+      const greeting = Effect.as(TestClock.adjust("1000 seconds"), [])
+      const running = yield* against([ready, lives, log("one"), exited], { greeting })
+      yield* Stream.runDrain(running.log)
+
+      assert.strictEqual((yield* running.ended).exit._tag, "Exited")
+    })
+  )
+
+  it.effect("fails when an output has a piece of nothing, of which there could be any number", () =>
+    Effect.gen(function* () {
+      const running = yield* against([ready, exited, narData("na"), narData(""), narEnd])
+      yield* Stream.runDrain(running.log)
+
+      const error = yield* Effect.flip(text(yield* running.output("out")))
+      assert.include(error.message, "found none")
     })
   )
 

@@ -49,6 +49,7 @@ describe("a machine", () => {
     ["stop", /its processors have stopped, while booting/],
     ["panic", /it has shut down \(guest-panic\)/],
     ["a monitor without end", /says a line without end|is no message/],
+    ["a monitor that answers twice", /its monitor answers what nobody asked/],
     ["garbage", /expected .*frame/],
     ["a frame without end", /expected a frame of at most/],
     ["a log that nobody asked for", /expected a frame of an executor that is Starting, found Log/],

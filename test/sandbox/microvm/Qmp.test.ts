@@ -63,4 +63,11 @@ describe("a machine's monitor", () => {
     assert.deepStrictEqual(endings('{"error": {"class": "x", "desc": "no"}}\n'), ["its monitor refuses a command: no"])
     assert.deepStrictEqual(endings("x".repeat(Qmp.lineBytesMax + 1)), ["its monitor says a line without end"])
   })
+
+  it("is not listened to any more after a line without end", () => {
+    const reader = new Qmp.Reader()
+    reader.push("x".repeat(Qmp.lineBytesMax + 1))
+
+    assert.deepStrictEqual(reader.push(`\n${answer}${"x".repeat(Qmp.lineBytesMax + 1)}`), [])
+  })
 })
