@@ -103,7 +103,10 @@ const storage = ({ dataDir }: Config) => {
 }
 
 const asSandboxError = (operation: string) => (cause: StorageError) =>
-  new SandboxError({ operation, detail: cause.message, cause })
+  // A NAR that is damaged or gone says nothing of the machine, which a full disk does.
+  new SandboxError({ operation, detail: cause.message, isOfInputs: isOfNar(cause), cause })
+
+const isOfNar = ({ cause }: StorageError): boolean => cause._tag === "MissingNar" || cause._tag === "Damaged"
 
 /** The store as a sandbox wants it: neither floor knows the other. */
 const closures = Layer.effect(

@@ -27,6 +27,7 @@ const library = info(path("1", "library"), [path("1", "library")], "fixed:r:sha2
 const program = info(path("0", "program"), [library.path])
 
 interface Given {
+  readonly closure?: ReadonlyArray<PathInfo>
   readonly environment?: { readonly [name: string]: string }
   readonly builder?: string
   readonly arguments?: ReadonlyArray<string>
@@ -48,7 +49,7 @@ const make = (given: Given) => {
     derivationPath: path("d", "test.drv"),
     derivation,
     outputs: [{ name: "out", path: out }],
-    closure: [program, library],
+    closure: given.closure ?? [program, library],
     cores: 3,
     memoryBytes: 2 ** 30,
     ...(given.impureVariables === undefined ? {} : { impureVariables: given.impureVariables })
@@ -171,6 +172,13 @@ describe("a job", () => {
       "invalid file name"
     )
     assert.include(refused({ environment: { exportReferencesGraph: "g /etc/passwd" } }), "non-store path")
+  })
+
+  it("has no more inputs than a namespace may have mounts", () => {
+    const closure = (count: number) => Array<PathInfo>(count).fill(library)
+
+    assert.strictEqual(made({ closure: closure(50_000) }).inputs.length, 50_000)
+    assert.include(refused({ closure: closure(50_001) }), "at most 50000 inputs, and has 50001")
   })
 
   it("has structured attributes as files instead of variables", () => {

@@ -27,8 +27,8 @@ export class BuildFailed extends Schema.TaggedError<BuildFailed>()("BuildFailed"
  * Ours: the builder is lost, and the build may be tried again.
  *
  * `host`: no sandbox was to be had, which nothing in a build can bring about. `sandbox`: it was lost with the build in
- * it, which may have been the build's own doing. `service`: what the sandbox had done could not be kept. `memory`: the
- * machine probably killed it for want of memory, and cannot tell for certain.
+ * it, which may have been the build's own doing. `service`: what it was to see could not be had, or what it had done
+ * could not be kept. `memory`: the machine probably killed it for want of memory, and cannot tell for certain.
  */
 export class BuilderLost extends Schema.TaggedError<BuilderLost>()("BuilderLost", {
   fault: Schema.Literals(["host", "sandbox", "service", "memory"]),

@@ -71,7 +71,10 @@ export const make = Effect.fnUntraced(function* (
     const { cores, memoryBytes } = lease
     const job = Job.make({ attempt, derivationPath, derivation, closure, outputs: planned, cores, memoryBytes })
     if (job instanceof Job.JobRefused) return yield* refused(job.message, job.status)
-    const running = yield* sandbox.start(job).pipe(Tracing.stage("prepare", attempt), Effect.mapError(lost("host")))
+    const running = yield* sandbox.start(job).pipe(
+      Tracing.stage("prepare", attempt),
+      Effect.mapError((error) => lost(error.isOfInputs === true ? "service" : "host")(error))
+    )
     const ended = yield* follow(running, log).pipe(Tracing.stage("run", attempt), Effect.mapError(lost("sandbox")))
     if (ended.inputsRead !== null) {
       yield* readLogs.record(attempt, job.inputs.length, ended.inputsRead).pipe(
