@@ -24,6 +24,7 @@ import * as QuotaScheduler from "./actors/quota/QuotaScheduler.ts"
 import { Scheduler } from "./actors/scheduler/Scheduler.ts"
 import * as ServeSession from "./actors/session/ServeSession.ts"
 import * as WorkerSession from "./actors/session/WorkerSession.ts"
+import { Unmended } from "./actors/Supervisor.ts"
 import * as Identity from "./cli/Identity.ts"
 import * as OperatorSocket from "./cli/operator/OperatorSocket.ts"
 import { readyLine, welcome } from "./cli/Welcome.ts"
@@ -265,6 +266,13 @@ const serve = Effect.fnUntraced(function* (config: Config, identity: Identity.Id
   return yield* Effect.onInterrupt(Effect.never, () => end(config, course))
 })
 
+/** Whoever needs the part would wait for it for ever. The next server finds everything as after a kill. */
+const abandon = (what: string, cause: Cause.Cause<unknown>) =>
+  Effect.andThen(
+    Effect.logFatal(`${what} has ended, and with it the server`, cause),
+    Effect.sync(() => process.exit(1))
+  )
+
 const server = (config: Config) =>
   Effect.gen(function* () {
     const identity = yield* Identity.prepare(config.dataDir)
@@ -291,6 +299,7 @@ const server = (config: Config) =>
       Layer.provideMerge(storage(config)),
       Layer.provideMerge(SecureRandom.layerWebCrypto),
       Layer.provideMerge(Layer.succeed(Ending, () => course.isEnding)),
+      Layer.provideMerge(Layer.succeed(Unmended, abandon)),
       Layer.provideMerge(Layer.succeed(Isolation, config.isolating))
     )
     return yield* Effect.provide(serve(config, identity, course), house)

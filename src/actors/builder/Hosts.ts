@@ -4,12 +4,12 @@
  * What a sandbox comes to is told to the watch of its host, which says when the host is lent no more and when it is
  * again. The operator takes a host out of service and back by the same watch, and what is said lasts over a restart.
  */
-import { Cause, Clock, Context, Duration, Effect, Latch, Layer, Schema } from "effect"
+import { Clock, Context, Duration, Effect, Latch, Layer, Schema } from "effect"
 import type { Host, HostId } from "../../domain/Host.ts"
 import { HostRepository } from "../../storage/HostRepository.ts"
 import type { StorageError } from "../../storage/StorageError.ts"
 import { Scheduler } from "../scheduler/Scheduler.ts"
-import { supervise } from "../Supervisor.ts"
+import { keep } from "../Supervisor.ts"
 import { type Assignment, BuilderLost, BuilderPool, type BuildFailed, type Kind } from "./BuilderPool.ts"
 import type { HostBuilders } from "./HostBuilders.ts"
 import { Message, start, type State } from "./HostLifecycle.ts"
@@ -91,10 +91,7 @@ export const layer = (members: readonly [HostBuilders, ...ReadonlyArray<HostBuil
           })
           return yield* watch.ended
         }).pipe(Effect.scoped)
-        yield* supervise(watched, life).pipe(
-          Effect.tapCause((cause) =>
-            Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError("nobody watches over a host", cause)
-          ),
+        yield* keep(`the watch over host ${host.id}`, watched, life).pipe(
           Effect.annotateLogs({ host: host.id }),
           Effect.forkScoped({ startImmediately: true })
         )

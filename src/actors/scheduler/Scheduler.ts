@@ -21,7 +21,7 @@ import type { Host, HostId } from "../../domain/Host.ts"
 import type { Lease, LeaseId } from "../../domain/Lease.ts"
 import type { Need } from "../../domain/Need.ts"
 import { Journal } from "../../storage/Journal.ts"
-import { supervise } from "../Supervisor.ts"
+import { keep } from "../Supervisor.ts"
 import * as Chronicle from "./Chronicle.ts"
 import * as Queue from "./Queue.ts"
 import type { State } from "./Room.ts"
@@ -127,10 +127,7 @@ export class Scheduler extends Context.Service<
         // What has been taken is dealt with, even at the end.
         yield* Effect.uninterruptibleMask((restore) => Effect.flatMap(restore(Mailbox.take(mailbox)), receive)).pipe(
           Effect.forever,
-          (loop) => supervise({ restart: "permanent", intensity: 3, period: "1 minute" }, loop),
-          Effect.tapCause((cause) =>
-            Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError("the scheduler ended", cause)
-          ),
+          (loop) => keep("the scheduler", { restart: "permanent", intensity: 3, period: "1 minute" }, loop),
           Effect.forkScoped
         )
 
