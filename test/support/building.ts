@@ -93,6 +93,16 @@ export const heard = (waiting: Waiting) =>
     Effect.map((pieces) => pieces.join(""))
   )
 
+/** Asks, and waits for the end. */
+export const answerTo = Effect.fnUntraced(function* (
+  submitted: ReturnType<Effect.Success<ReturnType<typeof world>>["submit"]>
+) {
+  const waiting = yield* submitted
+  const log = yield* heard(waiting)
+  const answer = yield* waiting.answer
+  return { ...answer, log }
+}, Effect.scoped)
+
 export const failing = Effect.fail(
   new BuildFailed({ failure: { status: "PermanentFailure", outcome: "failed", message: "it failed" } })
 )

@@ -11,10 +11,10 @@ import { DistrustRepository } from "../../../src/storage/DistrustRepository.ts"
 import { RealisationRepository } from "../../../src/storage/RealisationRepository.ts"
 import { ViewRepository } from "../../../src/storage/ViewRepository.ts"
 import {
+  answerTo,
   type Asked,
   derive,
   failing,
-  heard,
   output,
   outputOf,
   Storage,
@@ -38,16 +38,6 @@ const make = Effect.fnUntraced(function* (builder: AtWork, ...outputs: ReadonlyA
   yield* addNars(outputs.map(({ info }) => info))
   yield* builder.end(Effect.succeed(outputs))
 })
-
-/** Asks, and waits for the end. */
-const answerTo = Effect.fnUntraced(function* (
-  submitted: ReturnType<Effect.Success<ReturnType<typeof world>>["submit"]>
-) {
-  const waiting = yield* submitted
-  const log = yield* heard(waiting)
-  const answer = yield* waiting.answer
-  return { ...answer, log }
-}, Effect.scoped)
 
 layer(Storage)("a build", (it) => {
   it.effect(
@@ -302,49 +292,6 @@ layer(Storage)("a build", (it) => {
       yield* wait(11, true)
       yield* wait(7, false)
       assert.strictEqual(yield* pool.count, 3)
-    }).pipe(Effect.scoped)
-  )
-
-  it.effect("whose log is longer than its waiter allows fails for that waiter, however it comes to its answer", () =>
-    Effect.gen(function* () {
-      const { account, pool, submit, submitAs } = yield* world(kvm)
-      const asked = derive()
-      const within = (logBytesMax: number) => ({ ...asked, limits: { ...unlimited, logBytesMax } })
-      const first = yield* Effect.forkChild(answerTo(submit(within(8))))
-      const second = yield* Effect.forkChild(answerTo(submit(within(7))))
-      const builder = yield* pool.next
-      yield* builder.say("one\ntwo\n")
-      // At once, before anybody has looked at what it wrote.
-      yield* make(builder, outputOf(asked, "made"))
-      assert.strictEqual((yield* Fiber.join(first)).status, "Built")
-      const left = yield* Fiber.join(second)
-      assert.strictEqual(left.status, "LogLimitExceeded")
-      assert.match(left.message, /killed after writing more than 7 bytes of log output$/)
-
-      const stranger = yield* freshAccount
-      const later = yield* answerTo(submitAs(stranger, within(7)))
-      assert.deepInclude(later, { status: "LogLimitExceeded", message: left.message, outputs: [] })
-      assert.match(later.log, /^<drover: built on [^>]*>one\ntwo$/)
-      const views = yield* ViewRepository
-      const paths = [outputOf(asked, "made").info.path]
-      assert.deepStrictEqual(yield* views.valid(stranger.view, paths), [])
-      assert.deepStrictEqual(yield* views.valid(account.view, paths), paths)
-
-      const patient = yield* answerTo(submitAs(stranger, within(8)))
-      assert.strictEqual(patient.status, "Built")
-      assert.match(patient.log, /^<drover: built on [^>]*>one\ntwo\n$/)
-      assert.strictEqual(yield* pool.count, 1)
-    }).pipe(Effect.scoped)
-  )
-
-  it.effect("that has failed with a longer log than the next allows fails for the next by that", () =>
-    Effect.gen(function* () {
-      const asked = derive()
-      const { pool, submit } = yield* failed(asked, kvm)
-      const again = yield* answerTo(submit({ ...asked, limits: { ...unlimited, logBytesMax: 5 } }))
-      assert.strictEqual(again.status, "LogLimitExceeded")
-      assert.match(again.log, /^<drover: failed on [^>]*>first$/)
-      assert.strictEqual(yield* pool.count, 1)
     }).pipe(Effect.scoped)
   )
 
