@@ -62,6 +62,7 @@ import { QuotaRepository } from "./storage/QuotaRepository.ts"
 import { RealisationRepository } from "./storage/RealisationRepository.ts"
 import { ReuseRepository } from "./storage/ReuseRepository.ts"
 import { StorageError } from "./storage/StorageError.ts"
+import { Tenure } from "./storage/Tenure.ts"
 import { TreeCache } from "./storage/TreeCache.ts"
 import { ViewRepository } from "./storage/ViewRepository.ts"
 import { WaitRepository } from "./storage/WaitRepository.ts"
@@ -74,6 +75,22 @@ const treeBudgetBytes = 20 * 2 ** 30
 
 /** What an account may ask for by `requiredSystemFeatures`, beyond what its builds have anyway. */
 const features = ["benchmark", "big-parallel", "nixos-test"]
+
+/**
+ * Another server that has taken over is at work with our data, our directories and the user ids of our sandboxes. To put
+ * ours in order now would be to take its own away from it: so this is an end as by a kill, which leaves it all as it is.
+ */
+const held = Layer.effectDiscard(
+  Effect.flatMap(Tenure, ({ over }) => over).pipe(
+    Effect.catch(({ message }) =>
+      Effect.andThen(
+        Effect.logFatal(message),
+        Effect.sync(() => process.exit(1))
+      )
+    ),
+    Effect.forkScoped
+  )
+)
 
 const storage = ({ dataDir }: Config) => {
   const tables = Layer.mergeAll(
@@ -98,6 +115,8 @@ const storage = ({ dataDir }: Config) => {
     Layer.provideMerge(Layer.merge(LogStore.layer(dataDir), JournalWriter.layer)),
     Layer.provideMerge(tables),
     Layer.provideMerge(nars),
+    Layer.provideMerge(held),
+    Layer.provideMerge(Tenure.layer),
     Layer.provideMerge(Database.layer),
     Layer.provide(Postgres.embedded({ dataDirectory: dataDir }))
   )

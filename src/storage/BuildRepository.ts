@@ -3,7 +3,8 @@
  *
  * A write about an attempt counts only while that attempt is its build's current one and has not ended; a write about
  * a build only while it has not ended. A late one changes nothing and is told so. The database guarantees that what
- * has ended has an end, and that a build has at most one attempt running.
+ * has ended has an end, and that a build has at most one attempt running; and that nothing here is said by a server that
+ * another has taken the database over from (see `Tenure`), which fails.
  */
 import { Context, Effect, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql"
@@ -15,6 +16,7 @@ import type { Sha256 } from "../protocol/nix/Hash.ts"
 import type { StorePath } from "../protocol/nix/StorePath.ts"
 import { remembering } from "./HistoryRepository.ts"
 import { fromSql, type StorageError } from "./StorageError.ts"
+import { Tenure } from "./Tenure.ts"
 
 export const BuildState = Schema.Literals(["queued", "building", "importing", "succeeded", "failed", "cancelled"])
 export type BuildState = typeof BuildState.Type
@@ -96,10 +98,11 @@ export class BuildRepository extends Context.Service<
     BuildRepository,
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
+      const { holds } = yield* Tenure
 
       // On disk with the next commit that is synced, a moment later at most. A build is told of when it has ended, and
       // that is synced; what a crash of the machine takes of one under way is the record of what it ended.
-      const unsynced = sql`(select set_config('synchronous_commit', 'off', true)) as unsynced`
+      const unsynced = sql`(select set_config('synchronous_commit', 'off', true), ${holds}) as unsynced`
 
       const create = Effect.fn("BuildRepository.create")(
         ({ account, derivation, id, identity, name, notReused, system }: NewBuild) => sql`
@@ -118,7 +121,8 @@ export class BuildRepository extends Context.Service<
 
       const join = Effect.fn("BuildRepository.join")(
         (build: string, account: AccountId) => sql`
-          insert into build_account (build, account) select id, ${account}::uuid from build where id = ${build}
+          insert into build_account (build, account)
+          select id, ${account}::uuid from build, (select ${holds}) as tenure where id = ${build}
           on conflict do nothing`,
         Effect.asVoid,
         Effect.catchTag("SqlError", fromSql("recording who waits for a build").SqlError)
@@ -187,6 +191,7 @@ export class BuildRepository extends Context.Service<
           const ended = yield* sql`
             with ended as (
               update build set state = ${state}, status = ${status}, message = ${storable(message)}, ended_at = now()
+              from (select ${holds}) as tenure
               where id = ${build}::uuid and ended_at is null
                 and (${attempt ?? null}::uuid is null or current_attempt = ${attempt ?? null}::uuid)
               returning id

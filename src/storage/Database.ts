@@ -17,6 +17,7 @@ import waits from "./migrations/0007_waits.ts"
 import history from "./migrations/0008_history.ts"
 import quotas from "./migrations/0009_quotas.ts"
 import share from "./migrations/0010_share.ts"
+import tenure from "./migrations/0011_tenure.ts"
 import { Postgres } from "./Postgres.ts"
 import { DatabaseUnavailable, fromSql, StorageError } from "./StorageError.ts"
 
@@ -34,7 +35,8 @@ const migrations = {
   "0007_waits": waits,
   "0008_history": history,
   "0009_quotas": quotas,
-  "0010_share": share
+  "0010_share": share,
+  "0011_tenure": tenure
 }
 
 /** The driver's own bound of 16 MiB is less than the listing of the largest NAR there may be. */

@@ -1,9 +1,9 @@
 /**
  * The record of events: added to at its end, read in its order, and shortened from its beginning.
  *
- * Each server that starts is the next run, and numbers its events from one upwards. The database guarantees that a run
- * and a number name one event. What is cut off has been judged, and leaves a marker: what was open at that point, and
- * what had been found wrong until then.
+ * Each server's tenure is a run, and it numbers its events from one upwards. The database guarantees that a run and a
+ * number name one event. What is cut off has been judged, and leaves a marker: what was open at that point, and what had
+ * been found wrong until then.
  */
 import { Context, Effect, Layer, Option, Schema } from "effect"
 import { SqlClient, SqlSchema } from "effect/sql"
@@ -29,8 +29,6 @@ const violationsMax = 100
 export class EventRepository extends Context.Service<
   EventRepository,
   {
-    /** The next run. */
-    readonly begin: Effect.Effect<number, StorageError>
     /** Adds those that are not there yet. On disk when it returns, if asked; else with the next commit that is. */
     readonly add: (
       events: ReadonlyArray<Recorded>,
@@ -56,16 +54,6 @@ export class EventRepository extends Context.Service<
     EventRepository,
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
-
-      const begin = SqlSchema.findOne({
-        Request: Schema.Void,
-        Result: Schema.Struct({ run: Schema.Int }),
-        execute: () => sql`insert into server_run default values returning run`
-      })(undefined).pipe(
-        Effect.map(({ run }) => run),
-        Effect.catchTags({ ...fromSql("beginning a record"), NoSuchElementError: Effect.die }),
-        Effect.withSpan("EventRepository.begin")
-      )
 
       // A commit that has written nothing waits for no disk, also where what was there before is not on it yet.
       const synced = (isSynced: boolean) =>
@@ -160,7 +148,7 @@ export class EventRepository extends Context.Service<
         Effect.catchTags({ ...fromSql("shortening the record of events"), NoSuchElementError: Effect.die })
       )
 
-      return { begin, add, sync, after, beginning, prune }
+      return { add, sync, after, beginning, prune }
     })
   )
 }

@@ -11,6 +11,7 @@ import { Clock, Deferred, Effect, Layer, Queue, Schedule } from "effect"
 import type { Event, Recorded } from "../domain/Event.ts"
 import { EventRepository } from "./EventRepository.ts"
 import { Journal } from "./Journal.ts"
+import { Tenure } from "./Tenure.ts"
 
 /** A batch is gathered for so long, if nobody asks for it sooner. */
 const gathering = "100 millis"
@@ -38,7 +39,7 @@ export const layer = Layer.effect(
   Journal,
   Effect.gen(function* () {
     const repository = yield* EventRepository
-    const run = yield* repository.begin
+    const { run } = yield* Tenure
     const wanted = yield* Queue.sliding<void>(1)
 
     let ordinal = 0

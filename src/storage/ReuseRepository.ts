@@ -16,6 +16,7 @@ import { Sha256 } from "../protocol/nix/Hash.ts"
 import { StorePath } from "../protocol/nix/StorePath.ts"
 import type { NewBuild } from "./BuildRepository.ts"
 import { fromSql, type StorageError } from "./StorageError.ts"
+import { Tenure } from "./Tenure.ts"
 
 /** Beyond these an identity has been built so often, without an answer that serves anybody, that more are of no use. */
 const candidatesMax = 64
@@ -82,6 +83,7 @@ export class ReuseRepository extends Context.Service<
     ReuseRepository,
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
+      const { holds } = yield* Tenure
 
       // Successes come first, and one's own, so that no number of others can hide them.
       const select = SqlSchema.findAll({
@@ -141,7 +143,7 @@ export class ReuseRepository extends Context.Service<
             insert into build (id, identity, derivation, name, system, reused_from, state, status, message, ended_at)
             select ${id}::uuid, ${Buffer.from(identity, "hex")}::bytea, ${derivation}, ${name}, ${system}, id,
               state, status, message, now()
-            from build, (select set_config('synchronous_commit', 'off', true)) as unsynced
+            from build, (select set_config('synchronous_commit', 'off', true), ${holds}) as unsynced
             where id = ${from}::uuid
             on conflict (id) do nothing
             returning id

@@ -3,7 +3,8 @@
  *
  * A wait begins when its build is known and ends with it, or when its client leaves. One that is still there when a
  * server starts belongs to somebody who was cut off, and who may come back; from it the build can be asked for again
- * just as its client asked. The database guarantees that a wait is of a build with an order, and of an account.
+ * just as its client asked. The database guarantees that a wait is of a build with an order, and of an account, and that
+ * nothing here is said by a server that another has taken the database over from (see `Tenure`), which fails.
  *
  * None of it is synced by itself: what a crash of the machine takes is a wait of its last moment, and whoever comes
  * back then asks anew.
@@ -19,6 +20,7 @@ import { StorePath } from "../protocol/nix/StorePath.ts"
 import * as Codec from "../protocol/wire/Codec.ts"
 import * as Wire from "../protocol/worker/Derivation.ts"
 import { fromSql, type StorageError } from "./StorageError.ts"
+import { Tenure } from "./Tenure.ts"
 
 /** What a client waits for, and by which rules of its own. */
 export interface Wait {
@@ -85,7 +87,8 @@ export class WaitRepository extends Context.Service<
     WaitRepository,
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
-      const unsynced = sql`(select set_config('synchronous_commit', 'off', true)) as unsynced`
+      const { holds } = yield* Tenure
+      const unsynced = sql`(select set_config('synchronous_commit', 'off', true), ${holds}) as unsynced`
 
       const begin = Effect.fn("WaitRepository.begin")(
         // Where the build is gone already, which then has ended, there is nothing to wait for. It does not end meanwhile:
@@ -124,6 +127,7 @@ export class WaitRepository extends Context.Service<
 
       const interrupted = Effect.fn("WaitRepository.interrupted")(
         function* (how: "ended" | "killed") {
+          yield* sql`select ${holds}`
           const attempts = yield* sql`
             update attempt set ended_at = now(), outcome = ${how === "ended" ? "cancelled" : "lost"},
               detail = ${how === "ended" ? "the server ended" : "the server was killed"}

@@ -18,6 +18,7 @@ import { Doctor } from "../../src/storage/Doctor.ts"
 import { EventRepository } from "../../src/storage/EventRepository.ts"
 import { LogStore } from "../../src/storage/LogStore.ts"
 import { NarStore } from "../../src/storage/NarStore.ts"
+import { Tenure } from "../../src/storage/Tenure.ts"
 import { hashOf, narOf } from "../support/nar.ts"
 import { TestDatabase } from "../support/postgres.ts"
 import { freshAccount, path as storePath } from "../support/store.ts"
@@ -91,7 +92,7 @@ layer(Storage)("the doctor", (it) => {
         ]
       )
 
-      const run = yield* events.begin
+      const { run } = yield* Tenure
       const lease = LeaseId.make(attempt)
       const told: ReadonlyArray<Event> = [
         { _tag: "ServerStarted" },

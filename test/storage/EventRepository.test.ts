@@ -7,7 +7,7 @@ import { BuildId } from "../../src/domain/BuildId.ts"
 import type { Event, Recorded } from "../../src/domain/Event.ts"
 import { LeaseId } from "../../src/domain/Lease.ts"
 import { EventRepository } from "../../src/storage/EventRepository.ts"
-import { TestDatabase } from "../support/postgres.ts"
+import { nextTenure, TestDatabase } from "../support/postgres.ts"
 
 const Events = EventRepository.layer.pipe(
   Layer.provideMerge(TestDatabase),
@@ -38,7 +38,7 @@ layer(Events)("the record of events", (it) => {
   it.effect("is read in its order, whatever the order in which it was written, and each event once", () =>
     Effect.gen(function* () {
       const repository = yield* EventRepository
-      const run = yield* repository.begin
+      const { run } = yield* nextTenure
       const events = numbered(run, history)
 
       yield* repository.add(events.slice(3), unsynced)
@@ -47,7 +47,7 @@ layer(Events)("the record of events", (it) => {
       const all = yield* repository.after({ run, ordinal: 0 }, 100)
       assert.deepStrictEqual(all, events)
       assert.deepStrictEqual(yield* repository.after({ run, ordinal: 4 }, 1), events.slice(4, 5))
-      assert.isAbove(yield* repository.begin, run)
+      assert.isAbove((yield* nextTenure).run, run)
     })
   )
 
@@ -58,7 +58,7 @@ layer(Events)("the record of events", (it) => {
     Effect.gen(function* () {
       const repository = yield* EventRepository
       const sql = yield* SqlClient.SqlClient
-      const run = yield* repository.begin
+      const { run } = yield* nextTenure
       const events = numbered(run, history)
       yield* repository.add(events, unsynced)
       const [written] = yield* sql<{ readonly place: string }>`select pg_current_wal_insert_lsn()::text as place`
@@ -76,7 +76,7 @@ layer(Events)("the record of events", (it) => {
     Effect.gen(function* () {
       const repository = yield* EventRepository
       yield* repository.prune({ limit: 1000, before: 1e12, keptMax: 0 })
-      const run = yield* repository.begin
+      const { run } = yield* nextTenure
       const events = numbered(run, history)
       yield* repository.add(events, unsynced)
 
@@ -104,7 +104,7 @@ layer(Events)("the record of events", (it) => {
     Effect.gen(function* () {
       const repository = yield* EventRepository
       yield* repository.prune({ limit: 1000, before: 1e12, keptMax: 0 })
-      const run = yield* repository.begin
+      const { run } = yield* nextTenure
       yield* repository.add(
         numbered(run, [...history, { _tag: "LeaseReturned", lease }, { _tag: "ServerStopped" }]),
         unsynced

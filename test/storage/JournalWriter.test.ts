@@ -9,7 +9,8 @@ import { EventRepository } from "../../src/storage/EventRepository.ts"
 import { Journal } from "../../src/storage/Journal.ts"
 import * as JournalWriter from "../../src/storage/JournalWriter.ts"
 import { FileError, StorageError } from "../../src/storage/StorageError.ts"
-import { TestDatabase } from "../support/postgres.ts"
+import { Tenure } from "../../src/storage/Tenure.ts"
+import { nextTenure, TestDatabase } from "../support/postgres.ts"
 
 const Events = EventRepository.layer.pipe(
   Layer.provideMerge(TestDatabase),
@@ -23,7 +24,8 @@ const journal = (change: (repository: EventRepository["Service"]) => EventReposi
   Effect.gen(function* () {
     const scope = yield* Scope.make()
     const events = Layer.effect(EventRepository, Effect.map(EventRepository, change))
-    const services = yield* Layer.buildWithScope(Layer.provide(JournalWriter.layer, events), scope)
+    const writer = JournalWriter.layer.pipe(Layer.provide(events), Layer.provide(Layer.fresh(Tenure.layer)))
+    const services = yield* Layer.buildWithScope(writer, scope)
     const { append, written } = Context.get(services, Journal)
     return { append, written, close: Scope.close(scope, Exit.void) }
   })
@@ -33,8 +35,8 @@ const tags = (events: ReadonlyArray<Recorded>) => events.map(({ event }) => even
 /** The newest run's. */
 const all = Effect.gen(function* () {
   const repository = yield* EventRepository
-  const run = (yield* repository.begin) - 1
-  return yield* repository.after({ run, ordinal: 0 }, 1000)
+  const { run } = yield* nextTenure
+  return yield* repository.after({ run: run - 1, ordinal: 0 }, 1000)
 })
 
 layer(Events)("a journal", (it) => {

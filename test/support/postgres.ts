@@ -4,12 +4,13 @@
  * It does not wait for the disk, since nobody needs its data after a crash, and it runs beside other suites' servers.
  */
 import { NodeFileSystem } from "@effect/platform-node"
-import { Clock, Effect, FileSystem, Layer } from "effect"
+import { Clock, Context, Effect, FileSystem, Layer } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import * as Database from "../../src/storage/Database.ts"
 import { Postgres } from "../../src/storage/Postgres.ts"
+import { Tenure } from "../../src/storage/Tenure.ts"
 
 /**
  * PostgreSQL refuses to run as root: in a namespace of its own it is another user, who may yet read what is ours. It
@@ -49,5 +50,10 @@ export const TestPostgres = Layer.unwrap(
   })
 ).pipe(Layer.provide(realTime))
 
-/** A database with every table in place and nothing in it. */
-export const TestDatabase = Layer.provide(Database.layer, TestPostgres)
+/** A database with every table in place and nothing in it, held by a server. */
+export const TestDatabase = Tenure.layer.pipe(Layer.provideMerge(Database.layer), Layer.provide(TestPostgres))
+
+/** Another server takes it over. */
+export const nextTenure = Effect.map(Layer.build(Layer.fresh(Tenure.layer)), (services) =>
+  Context.get(services, Tenure)
+)
