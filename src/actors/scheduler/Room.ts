@@ -31,7 +31,8 @@ export interface Make {
   readonly key: string
   /** One of them: they differ in nothing but their names. */
   readonly host: Host
-  /** How many are in service. */
+  /** How many there are, and how many of them are in service. */
+  readonly hosts: number
   readonly serving: number
   readonly open: Tree.Tree<Entry>
 }
@@ -56,7 +57,7 @@ const order: Tree.Order<Entry> = {
 
 export const find = (room: Room, id: HostId): Entry | null => Option.getOrNull(HashMap.get(room.hosts, id))
 
-/** A make is there from its first host on. */
+/** A make is there as long as there is a host of it. */
 export const makeOf = (room: Room, key: string): Make => HashMap.getUnsafe(room.makes, key)
 
 export const makes = (room: Room): ReadonlyArray<Make> => HashMap.toValues(room.makes)
@@ -74,15 +75,19 @@ const replace = (room: Room, before: Entry | null, after: Entry): Room => {
   if (before !== null) {
     change(before.make, (make) => ({
       ...make,
+      hosts: make.hosts - 1,
       serving: make.serving - servingIn(before),
       open: isOpen(before) ? Tree.remove(order, make.open, before) : make.open
     }))
   }
   change(after.make, (make) => ({
     ...make,
+    hosts: make.hosts + 1,
     serving: make.serving + servingIn(after),
     open: isOpen(after) ? Tree.insert(order, make.open, after) : make.open
   }))
+  // What no host is any more, nobody is to wait for.
+  if (before !== null && HashMap.getUnsafe(all, before.make).hosts === 0) all = HashMap.remove(all, before.make)
   return { ...room, makes: all, hosts: HashMap.set(room.hosts, after.host.id, after) }
 }
 
@@ -102,7 +107,7 @@ export const join = (room: Room, host: Host): Room => {
   const key = keyOf(host)
   const makes = HashMap.has(room.makes, key)
     ? room.makes
-    : HashMap.set(room.makes, key, { key, host, serving: 0, open: null })
+    : HashMap.set(room.makes, key, { key, host, hosts: 0, serving: 0, open: null })
   const lent = before === null ? { cores: 0, memoryBytes: 0 } : minus(wholeOf(before.host), before.free)
   const after: Entry = { host, make: key, free: minus(wholeOf(host), lent), state: "open", keptFor: null }
   const others = before === null ? room.total : minus(room.total, wholeOf(before.host))

@@ -249,6 +249,15 @@ describe("the queue", () => {
       assert.deepStrictEqual(giveBack("c"), ["d"])
     })
 
+    it("promises nothing any more that a host was before it came back smaller", () => {
+      const { ask, tell } = queue([host("h", 8, 8)])
+      tell({ _tag: "HostJoined", host: host("h", 2, 8) })
+
+      const [decision] = tell({ _tag: "Requested", need: need("a", 8) })
+      assert.strictEqual(decision?._tag, "NeverFits")
+      assert.deepStrictEqual(ask(need("b", 2)), ["b"])
+    })
+
     it("emulates only what no registered host has a processor for", () => {
       const arm = { system: "aarch64-linux" }
       const emulating = host("e", 2, 8, {
