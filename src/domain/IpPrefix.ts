@@ -13,7 +13,7 @@ export interface IpPrefix {
   readonly length: number
 }
 
-export const bitsMax = { 4: 32, 6: 128 } as const
+const bitsMax = { 4: 32, 6: 128 } as const
 
 const mask = (version: 4 | 6, length: number): bigint =>
   ((1n << BigInt(length)) - 1n) << BigInt(bitsMax[version] - length)

@@ -83,7 +83,7 @@ const inEnvironment = (derivation: BasicDerivation): Rules => {
 }
 
 /** Everything that can be reached from a path, itself included. */
-export const requisites = (from: Judged, known: ReadonlyMap<StorePath, Judged>): ReadonlyMap<StorePath, Judged> => {
+const requisites = (from: Judged, known: ReadonlyMap<StorePath, Judged>): ReadonlyMap<StorePath, Judged> => {
   const reached = new Map([[from.path, from]])
   const next = [from]
   for (let each = next.pop(); each !== undefined; each = next.pop()) {

@@ -13,7 +13,7 @@ export interface ReceivedNar {
   readonly listing: Listing
   /** Which of the candidates' hash parts occur in it. */
   readonly found: ReadonlySet<string>
-  /** The digest that was asked for, lower-case hex; null when none was, or the contents are no regular file and a flat one was. */
+  /** The digest that was asked for, lower-case hex; null if none was, or a flat one of what is no regular file. */
   readonly digest: string | null
   /** With `modulo`: the same without the offsets, as Nix 2.17 to 2.34 computed it. Null otherwise. */
   readonly digestWithoutOffsets: string | null

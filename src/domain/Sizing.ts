@@ -79,7 +79,7 @@ const memoryBytesFloor = 256 * 2 ** 20
 
 /** Attempts that are looked at. With more, a build that has become smaller is long given too much. */
 export const memoryWindow = 3
-export const coresWindow = 3
+const coresWindow = 3
 
 /** What a need is given beyond itself: builds of one name differ, and a moment's need goes unseen. */
 const headroom = 1.25

@@ -5,8 +5,8 @@
  *     GET /readyz     200 when all that serving needs is there, else 503
  *     GET /metrics    every metric as Prometheus reads it, to whom the operator lets have it
  *
- * Everything else is 404, and so are the metrics to others. Nothing is read of a request but its first line and its headers, within bounds of size
- * and time, so that this port may be as open to hostile peers as the other.
+ * Everything else is 404, and so are the metrics to others. Nothing is read of a request but its first line and its
+ * headers, within bounds of size and time, so that this port may be as open to hostile peers as the other.
  */
 import { NodeHttpServer } from "@effect/platform-node"
 import { Context, type Duration, Effect, Layer, Option } from "effect"

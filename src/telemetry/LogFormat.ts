@@ -47,13 +47,13 @@ const textOf = (value: unknown): string => {
   }
 }
 
-export interface Parts {
+interface Parts {
   readonly message: string
   readonly data: ReadonlyMap<string, unknown>
 }
 
 /** An object beside the message is data by its names; everything else is part of the message. */
-export const parts = (message: unknown): Parts => {
+const parts = (message: unknown): Parts => {
   const words: Array<string> = []
   const data = new Map<string, unknown>()
   for (const [index, said] of [message].flat().entries()) {

@@ -72,7 +72,7 @@ export type Heard =
 export interface Waiting {
   /** The build that others find as well; null where there is none to wait for, or none but its asker's own. */
   readonly build: string | null
-  /** From the first line of the log, whenever one came to wait; ends before the answer. Reading it slowly slows nobody else. */
+  /** From the log's first line, whenever one came to wait; ends before the answer. To read slowly slows nobody else. */
   readonly heard: Stream.Stream<Heard>
   /** Asked for once. On success the account's view holds the outputs before it comes. */
   readonly answer: Effect.Effect<Answer>

@@ -75,7 +75,7 @@ export type Decision =
   | { readonly _tag: "Granted"; readonly lease: Lease }
   | { readonly _tag: "NeverFits"; readonly lease: LeaseId; readonly reason: string }
 
-export const empty: Books = {
+const empty: Books = {
   room: Room.empty,
   line: Line.empty,
   loans: HashMap.empty(),

@@ -1,7 +1,8 @@
 /**
  * The operator's door: a Unix socket in the data directory, for those whom the file system lets reach it.
  *
- * It decides nothing: what a request is answered with, `Answers` asks of others. Requests are few and short, so connections are, too.
+ * It decides nothing: what a request is answered with, `Answers` asks of others. Requests are few and short, so
+ * connections are, too.
  */
 import { Cause, Effect, Exit, FiberSet, Layer, Result, Schema } from "effect"
 import * as fs from "node:fs"
@@ -76,7 +77,8 @@ export const listen = Effect.fn("OperatorSocket.listen")(
           })
         })
         server.maxConnections = connectionsMax
-        server.once("error", (error) => resume(Effect.fail(SocketError.from(error))))
+        // Once it listens, one that cannot be accepted is no reason to end; an error that nobody hears of would be.
+        server.on("error", (error) => resume(Effect.fail(SocketError.from(error))))
         // Left by a server that was killed. Another that lives would hold the data directory.
         fs.rmSync(path, { force: true })
         server.listen(path, () => {

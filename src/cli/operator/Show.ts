@@ -3,7 +3,7 @@ import type { Diagnosis } from "../../domain/Diagnosis.ts"
 import * as Size from "../../domain/Size.ts"
 import type { TakenBack } from "../../storage/DistrustRepository.ts"
 import type { ShownBuild } from "./Request.ts"
-import { printable, table } from "./Table.ts"
+import { printable, table, time } from "./Table.ts"
 
 export const diagnosis = ({ examined, findings, notes }: Diagnosis): string => {
   const { attempts, builds, events, nars } = examined
@@ -11,9 +11,6 @@ export const diagnosis = ({ examined, findings, notes }: Diagnosis): string => {
   const verdict = findings.length === 0 ? `ok: ${looked}` : `not well: ${findings.length} findings in ${looked}`
   return [verdict, ...findings, ...notes.map((note) => `note: ${note}`)].map((line) => `${printable(line)}\n`).join("")
 }
-
-/** To the second. */
-const time = (iso: string | null) => iso?.replace("T", " ").replace(/\..*$/, "") ?? "-"
 
 const size = (bytes: number | null) =>
   bytes === null ? "-" : bytes < 1024 ? `${bytes} bytes` : Size.print(Math.ceil(bytes / 1024) * 1024)

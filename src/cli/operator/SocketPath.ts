@@ -7,7 +7,7 @@
 import { Effect, Schema, type Scope } from "effect"
 import * as fs from "node:fs"
 
-export const socketName = "drover.sock"
+const socketName = "drover.sock"
 
 /** The socket cannot be had. `code` is the system's own: ENOENT, EACCES, … */
 export class SocketError extends Schema.TaggedError<SocketError>()("SocketError", {

@@ -54,7 +54,7 @@ export const quotasTable = ({ quotas }: ShownQuotas): string =>
   ])
 
 /** To the second. */
-const time = (iso: string | null | undefined) => iso?.replace("T", " ").replace(/\..*$/, "") ?? "-"
+export const time = (iso: string | null | undefined) => iso?.replace("T", " ").replace(/\..*$/, "") ?? "-"
 
 export const buildsTable = (builds: ReadonlyArray<ListedBuild>): string =>
   table([
