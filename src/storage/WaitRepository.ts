@@ -48,7 +48,10 @@ export interface Interrupted {
 }
 
 /** A build that was under way whenever the server was killed may be what killed it. */
-const lostMax = 3
+const killsMax = 3
+
+/** What is said of an attempt by how its server came to its end: other losses of a build count elsewhere. */
+const details = { ended: "the server ended", killed: "the server was killed" } as const
 
 const Row = Schema.Struct({
   id: Schema.String,
@@ -75,8 +78,8 @@ export class WaitRepository extends Context.Service<
     readonly end: (wait: string) => Effect.Effect<void, StorageError>
     /**
      * For the end of a server, or the start after one that was killed: no attempt runs any more. Builds that somebody
-     * may come back for are queued again; the others are over, and so is one that has been lost too often to be tried
-     * again. Counts them.
+     * may come back for are queued again; the others are over, and so is one that was under way at too many crashes.
+     * Counts them.
      */
     readonly interrupted: (how: "ended" | "killed") => Effect.Effect<Interrupted, StorageError>
     /** Those of builds that have not ended, oldest first. */
@@ -130,14 +133,17 @@ export class WaitRepository extends Context.Service<
           yield* sql`select ${holds}`
           const attempts = yield* sql`
             update attempt set ended_at = now(), outcome = ${how === "ended" ? "cancelled" : "lost"},
-              detail = ${how === "ended" ? "the server ended" : "the server was killed"}
+              detail = ${details[how]}
             where ended_at is null returning id`
           yield* sql`delete from build_wait where kept_until <= now()`
           const cancelled = yield* sql`
             update build set state = 'cancelled', status = 'MiscFailure', message = 'the server ended', ended_at = now()
             where ended_at is null and (
               not exists (select from build_wait where build_wait.build = build.id)
-              or (select count(*) from attempt where attempt.build = build.id and outcome = 'lost') >= ${lostMax}
+              or (
+                select count(*) from attempt
+                where attempt.build = build.id and outcome = 'lost' and detail = ${details.killed}
+              ) >= ${killsMax}
             ) returning id`
           const queued = yield* sql`update build set state = 'queued' where ended_at is null returning id`
           yield* sql`delete from build_order using build where build.id = build_order.build and ended_at is not null`

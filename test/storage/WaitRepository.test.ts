@@ -196,6 +196,23 @@ layer(Repositories, { excludeTestServices: true })("WaitRepository", (it) => {
     })
   )
 
+  it.effect("hands on what was lost to hosts as often as that, however its server ends", () =>
+    Effect.gen(function* () {
+      const waits = yield* WaitRepository
+      const builds = yield* BuildRepository
+      const account = yield* freshAccount
+      const build = yield* newBuild(account)
+      yield* newWait(account, build)
+      const end = { outcome: "lost", detail: "no sandbox", usage: noUsage, logBytes: 0 } as const
+      for (let times = 0; times < 5; times++) yield* builds.endAttempt((yield* attempt(build)).id, end)
+
+      for (const how of ["ended", "killed"] as const) {
+        yield* waits.interrupted(how)
+        assert.strictEqual((yield* record(build)).state, "queued")
+      }
+    })
+  )
+
   it.effect("remembers which hosts are out of service", () =>
     Effect.gen(function* () {
       const hosts = yield* HostRepository
