@@ -20,17 +20,24 @@ const gone = (detail: string, cause?: unknown) =>
 export const make = (stream: Duplex): ExecutorChannel => {
   let current: Uint8Array = new Uint8Array(0)
 
-  /** Resolves on whatever happens next; what it was is then looked at. */
-  const change = Effect.callback<void>((resume) => {
-    const happened = () => {
-      for (const event of events) stream.off(event, happened)
-      resume(Effect.void)
-    }
-    for (const event of events) stream.on(event, happened)
-    return Effect.sync(() => {
-      for (const event of events) stream.off(event, happened)
+  const isGone = () => stream.errored !== null || stream.destroyed
+  const hasInput = () => stream.readableLength > 0 || stream.readableEnded || isGone()
+  const hasRoom = () => !stream.writableNeedDrain || isGone()
+
+  /** Resolves once it is so, or whatever may have made it so has happened: that is then looked at. */
+  const until = (isSo: () => boolean) =>
+    Effect.callback<void>((resume) => {
+      // What has happened since it was last looked at would not happen again: a fiber may pause between the two.
+      if (isSo()) return resume(Effect.void)
+      const happened = () => {
+        for (const event of events) stream.off(event, happened)
+        resume(Effect.void)
+      }
+      for (const event of events) stream.on(event, happened)
+      return Effect.sync(() => {
+        for (const event of events) stream.off(event, happened)
+      })
     })
-  })
   // Between two waits nobody else listens, and an error without a listener would end the process.
   stream.on("error", () => {})
 
@@ -43,17 +50,13 @@ export const make = (stream: Duplex): ExecutorChannel => {
       return Effect.succeed(current)
     }
     if (stream.readableEnded) return Effect.succeed(current)
-    if (stream.errored !== null || stream.destroyed) {
-      return Effect.fail(gone("the connection is gone", stream.errored ?? undefined))
-    }
-    return Effect.andThen(change, peek)
+    if (isGone()) return Effect.fail(gone("the connection is gone", stream.errored ?? undefined))
+    return Effect.andThen(until(hasInput), peek)
   })
 
   const drained: Effect.Effect<void, SandboxError> = Effect.suspend(() => {
-    if (stream.errored !== null || stream.destroyed) {
-      return Effect.fail(gone("the connection is gone", stream.errored ?? undefined))
-    }
-    return stream.writableNeedDrain ? Effect.andThen(change, drained) : Effect.void
+    if (isGone()) return Effect.fail(gone("the connection is gone", stream.errored ?? undefined))
+    return hasRoom() ? Effect.void : Effect.andThen(until(hasRoom), drained)
   })
 
   return {
