@@ -8,6 +8,7 @@ import type { Settings } from "../../domain/Settings.ts"
 import * as Sizing from "../../domain/Sizing.ts"
 import { HistoryRepository } from "../../storage/HistoryRepository.ts"
 import { BuilderPool } from "../builder/BuilderPool.ts"
+import { takersOf } from "../scheduler/Placement.ts"
 import { recorded } from "./Recorded.ts"
 
 export interface Asked {
@@ -35,12 +36,15 @@ export const make: Effect.Effect<Provision, never, BuilderPool | HistoryReposito
 
 /** Where none is of its kind, the scheduler says so: no size could change that. */
 const roomOf = (hosts: ReadonlyArray<Host>, system: string, { features }: Requirements): Sizing.Room => {
-  const able = hosts.filter(
-    (host) => host.systems.includes(system) && features.every((feature) => host.features.includes(feature))
-  )
-  const memory = (able.length > 0 ? able : hosts).map((host) => host.memoryBytes - host.overheadBytes)
+  // Those that it may be given, and no others: it could not have what only a host has that emulates its system.
+  const takers = takersOf(
+    hosts.map((host) => ({ host })),
+    { system, features }
+  ).map(({ host }) => host)
+  const able = takers.length > 0 ? takers : hosts
+  const memory = able.map((host) => host.memoryBytes - host.overheadBytes)
   return {
-    coresMax: Math.max(...(able.length > 0 ? able : hosts).map(({ cores }) => cores)),
+    coresMax: Math.max(...able.map(({ cores }) => cores)),
     memoryBytesMax: Math.max(...memory),
     memoryBytesMin: Math.min(...memory)
   }

@@ -1,8 +1,14 @@
-import { assert, layer } from "@effect/vitest"
-import { Effect, Fiber } from "effect"
-import { BuildFailed, BuilderLost } from "../../../src/actors/builder/BuilderPool.ts"
+import { assert, describe, it, layer } from "@effect/vitest"
+import { Effect, Fiber, Layer } from "effect"
+import * as Provision from "../../../src/actors/build/Provision.ts"
+import { BuildFailed, BuilderLost, BuilderPool } from "../../../src/actors/builder/BuilderPool.ts"
+import { AccountId } from "../../../src/domain/Account.ts"
+import * as BuildId from "../../../src/domain/BuildId.ts"
+import { Host, HostId } from "../../../src/domain/Host.ts"
+import * as Requirements from "../../../src/domain/Requirements.ts"
 import { defaults } from "../../../src/domain/Settings.ts"
 import { BuildRecords } from "../../../src/storage/BuildRecords.ts"
+import { HistoryRepository } from "../../../src/storage/HistoryRepository.ts"
 import * as builders from "../../support/builders.ts"
 import { derive, heard, Storage, succeeding, world } from "../../support/building.ts"
 
@@ -121,6 +127,41 @@ layer(Storage)("a build that is given too little", (it) => {
       assert.strictEqual(last.assignment.lease.memoryBytes, most)
       assert.match((yield* waiting.answer).message, /no host of this service has more/)
     }).pipe(Effect.scoped)
+  )
+})
+
+const unasked = () => assert.fail("nobody asks this")
+
+describe("a build of a system that some hosts only emulate", () => {
+  it.effect("gets no more than a host has that would be given it", () =>
+    Effect.gen(function* () {
+      const native = new Host({ ...builders.host(2), memoryBytes: 4 * GiB })
+      const emulating = new Host({
+        ...builders.host(8),
+        id: HostId.make("other"),
+        systems: ["aarch64-linux", "x86_64-linux"],
+        emulatedSystems: ["x86_64-linux"]
+      })
+      const provide = yield* Provision.make.pipe(
+        Effect.provide([
+          Layer.succeed(BuilderPool, { hosts: [native, emulating], kindOf: unasked, epoch: 1, run: unasked }),
+          Layer.succeed(HistoryRepository, { find: () => Effect.succeed({ identity: [], version: [], name: [] }) })
+        ])
+      )
+      const { derivation } = derive()
+      const asked = {
+        account: AccountId.make("00000000-0000-7000-8000-000000000001"),
+        identity: BuildId.of("x", derivation, []),
+        name: "x",
+        requirements: Requirements.of(derivation),
+        settings: { ...settings, memoryBytesDefault: 32 * GiB, coresDefault: 8 }
+      }
+      const here = yield* provide({ ...asked, system: "x86_64-linux" })
+      const there = yield* provide({ ...asked, system: "aarch64-linux" })
+
+      assert.deepStrictEqual([here.memoryBytes / GiB, here.memoryBytesMax / GiB, here.cores], [4, 4, 2])
+      assert.deepStrictEqual([there.memoryBytes / GiB, there.memoryBytesMax / GiB, there.cores], [32, 64, 8])
+    })
   )
 })
 
