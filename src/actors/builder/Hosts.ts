@@ -8,6 +8,7 @@ import { Clock, Context, Duration, Effect, Latch, Layer, Schema } from "effect"
 import type { Host, HostId } from "../../domain/Host.ts"
 import { HostRepository } from "../../storage/HostRepository.ts"
 import type { StorageError } from "../../storage/StorageError.ts"
+import { recorded } from "../build/Recorded.ts"
 import { Scheduler } from "../scheduler/Scheduler.ts"
 import { keep } from "../Supervisor.ts"
 import { type Assignment, BuilderLost, BuilderPool, type BuildFailed, type Kind } from "./BuilderPool.ts"
@@ -57,7 +58,7 @@ export const layer = (members: readonly [HostBuilders, ...ReadonlyArray<HostBuil
     Effect.gen(function* () {
       const scheduler = yield* Scheduler
       const records = yield* HostRepository
-      const drained = new Set(yield* records.drained)
+      const drained = new Set(yield* recorded(records.drained))
       const total = { count: 0 }
       const idle = Latch.makeUnsafe(true)
       let isFinishing = false
