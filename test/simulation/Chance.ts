@@ -7,6 +7,11 @@ export class Chance {
     this.#state = seed | 0
   }
 
+  /** All that decides what comes next, and so depends on all that came before. */
+  get state(): number {
+    return this.#state
+  }
+
   /** At least 0 and less than 1. The generator is `mulberry32`. */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) | 0

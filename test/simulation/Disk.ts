@@ -10,6 +10,8 @@ import { BuildRepository } from "../../src/storage/BuildRepository.ts"
 import { HistoryRepository } from "../../src/storage/HistoryRepository.ts"
 import { HostRepository } from "../../src/storage/HostRepository.ts"
 import { LogStore } from "../../src/storage/LogStore.ts"
+import { NarStore } from "../../src/storage/NarStore.ts"
+import { QuotaRepository } from "../../src/storage/QuotaRepository.ts"
 import { RealisationRepository } from "../../src/storage/RealisationRepository.ts"
 import { ReuseRepository } from "../../src/storage/ReuseRepository.ts"
 import { FileError, StorageError } from "../../src/storage/StorageError.ts"
@@ -28,6 +30,9 @@ interface LogFile {
 }
 
 const unasked = Effect.die(new Error("nobody asks this in a simulation"))
+
+/** Nobody sends or fetches anything, so whatever is asked of it is answered by that. */
+const unusedNars = new Proxy({} as NarStore["Service"], { get: () => () => unasked })
 
 export class Disk {
   /** The share of questions that are refused at the moment; of the others, half as many lose their answers. */
@@ -85,10 +90,19 @@ export class Disk {
         referrers: () => unasked,
         all: () => unasked,
         addSignatures: () => unasked,
-        storedBytes: () => unasked
+        storedBytes: (view) => ask("stored bytes", () => rows.storedBytes(view))
       }),
       Layer.succeed(HistoryRepository, { find: () => ask("history", () => ({ identity: [], version: [], name: [] })) }),
-      Layer.succeed(HostRepository, { drained: Effect.succeed([]), setDrained: () => Effect.void }),
+      Layer.succeed(HostRepository, {
+        drained: ask("drained hosts", () => rows.drained),
+        setDrained: (host, isDrained) => ask("drain", () => rows.setDrained(host, isDrained))
+      }),
+      Layer.succeed(QuotaRepository, {
+        find: (account) => ask("quotas", () => rows.quotas(account)),
+        set: (account, name, amount) => ask("set a quota", () => rows.setQuotas(account, { [name]: amount })),
+        unset: () => unasked
+      }),
+      Layer.succeed(NarStore, unusedNars),
       Layer.succeed(RealisationRepository, {
         register: () => unasked,
         registerKeyed: () => unasked,

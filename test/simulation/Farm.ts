@@ -16,6 +16,11 @@ import type { Life } from "./Universe.ts"
 
 const GiB = 2 ** 30
 
+const systems = ["x86_64-linux", "aarch64-linux"] as const
+
+/** What a host may have beyond its systems; the first nearly every one has. */
+const features = ["big-parallel", "kvm"] as const
+
 interface Sandbox {
   readonly host: HostId
   readonly cores: number
@@ -45,18 +50,25 @@ export class Farm {
     const { chance, programs } = options
     this.#options = options
     this.#programs = new Map(programs.map((program) => [program.identity, program]))
-    this.hosts = Array.from(
-      { length: chance.between(1, 3) },
-      (_, index) =>
-        new Host({
-          id: HostId.make(`host-${index}`),
-          systems: index === 0 ? ["x86_64-linux", "aarch64-linux"] : ["x86_64-linux"],
-          emulatedSystems: [],
-          features: ["big-parallel"],
-          cores: chance.between(1, 4),
-          memoryBytes: chance.between(3, 12) * GiB,
-          overheadBytes: chance.below(2) * (GiB / 2)
-        })
+    this.hosts = Array.from({ length: chance.between(1, 4) }, (_, index) => {
+      const [first, second] = chance.happens(0.8) ? systems : [systems[1], systems[0]]
+      const hasBoth = index === 0 || chance.happens(0.3)
+      return new Host({
+        id: HostId.make(`host-${index}`),
+        systems: hasBoth ? [first, second] : [first],
+        emulatedSystems: hasBoth && chance.happens(0.5) ? [second] : [],
+        features: features.filter((_, feature) => chance.happens(feature === 0 ? 0.9 : 0.5)),
+        cores: chance.between(1, 4),
+        memoryBytes: chance.between(3, 12) * GiB,
+        overheadBytes: chance.below(2) * (GiB / 2)
+      })
+    })
+  }
+
+  /** Whether there is a host of its kind, whatever its state. */
+  takes({ derivation: { system }, features }: Program): boolean {
+    return this.hosts.some(
+      (host) => host.systems.includes(system) && features.every((name) => host.features.includes(name))
     )
   }
 

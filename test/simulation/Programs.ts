@@ -12,6 +12,8 @@ export interface Program {
   readonly derivationPath: StorePath
   readonly derivation: BasicDerivation
   readonly identity: BuildId.BuildId
+  /** What it requires of a host. */
+  readonly features: ReadonlyArray<string>
   readonly fails: boolean
   readonly lines: number
   readonly milliseconds: number
@@ -33,16 +35,19 @@ const hashPart = (text: string) =>
 const make = (claimed: string, seed: string, chance: Chance): Program => {
   const path = StorePath.make(`${hashPart(claimed)}-${claimed}`)
   const derivationPath = StorePath.make(`${hashPart(`${claimed}.drv`)}-${claimed}.drv`)
-  const isParallel = chance.happens(0.1)
+  const features = chance.happens(0.7)
+    ? []
+    : [chance.pick(["big-parallel", "big-parallel", "kvm", "kvm", "nixos-test"])]
   const derivation: BasicDerivation = {
     outputs: [["out", { _tag: "InputAddressed", path }]],
     inputSources: [],
     system: chance.happens(0.8) ? "x86_64-linux" : "aarch64-linux",
     builder: bytes("/bin/sh"),
     arguments: [],
+    // In the order of their names, as the protocols have them.
     environment: [
-      [bytes("seed"), bytes(seed)],
-      [bytes("requiredSystemFeatures"), bytes(isParallel ? "big-parallel" : "")]
+      [bytes("requiredSystemFeatures"), bytes(features.join(" "))],
+      [bytes("seed"), bytes(seed)]
     ]
   }
   const identity = BuildId.of(claimed, derivation, [])
@@ -51,6 +56,7 @@ const make = (claimed: string, seed: string, chance: Chance): Program => {
     derivationPath,
     derivation,
     identity,
+    features,
     fails: chance.happens(0.15),
     lines: chance.below(6),
     milliseconds: chance.between(1, 20_000),

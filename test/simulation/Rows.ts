@@ -3,6 +3,8 @@
  * one's queries, without the queries.
  */
 import type { Backend, Outcome } from "../../src/domain/Attempt.ts"
+import type { HostId } from "../../src/domain/Host.ts"
+import type { Overrides } from "../../src/domain/Quota.ts"
 import type { PathInfo } from "../../src/protocol/nix/PathInfo.ts"
 import type { BuildEnd, BuildState, NewAttempt, NewBuild, Written } from "../../src/storage/BuildRepository.ts"
 import type { Finished, MadeOutput, Reused } from "../../src/storage/ReuseRepository.ts"
@@ -44,6 +46,8 @@ const written = (isWritten: boolean): Written => (isWritten ? "written" : "super
 export class Rows {
   readonly #builds = new Map<string, BuildRow>()
   readonly #waits = new Map<string, WaitRow>()
+  readonly #quotas = new Map<string, Overrides>()
+  readonly #drained = new Set<HostId>()
   readonly #views = new Map<string, Map<string, ViewEntry>>()
   /** Every output that a build made, for whoever is answered by it. */
   readonly #made = new Map<string, ReadonlyArray<MadeOutput>>()
@@ -255,6 +259,25 @@ export class Rows {
     })
   }
 
+  // -- what the operator has said ------------------------------------------------
+
+  quotas(account: string): Overrides {
+    return this.#quotas.get(account) ?? {}
+  }
+
+  setQuotas(account: string, said: Overrides) {
+    this.#quotas.set(account, { ...this.quotas(account), ...said })
+  }
+
+  get drained(): ReadonlyArray<HostId> {
+    return [...this.#drained]
+  }
+
+  setDrained(host: HostId, isDrained: boolean) {
+    if (isDrained) this.#drained.add(host)
+    else this.#drained.delete(host)
+  }
+
   // -- views -------------------------------------------------------------------
 
   #view(id: string) {
@@ -271,6 +294,12 @@ export class Rows {
   add(view: string, info: PathInfo, assured: boolean) {
     if (!this.#view(view).has(info.path))
       this.#view(view).set(info.path, new ViewEntry(Object.assign({ assured }, info)))
+  }
+
+  storedBytes(view: string): number {
+    let sum = 0
+    for (const { narSize } of this.#view(view).values()) sum += narSize
+    return sum
   }
 
   many(view: string, paths: ReadonlyArray<string>): ReadonlyArray<ViewEntry> {

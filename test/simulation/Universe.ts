@@ -69,6 +69,11 @@ export class Life {
       if (!this.isOver) this.#universe.schedule(this, wake)
     })
 
+  /** As one of those that could go on, unless the life is over by then. */
+  soon(task: () => void) {
+    this.#universe.schedule(this, task)
+  }
+
   /** Begins an effect in this life; `done` hears how it ended, unless the life ended first. */
   run<A, E, R>(effect: Effect.Effect<A, E, R>, context: Context.Context<R>): Fiber.Fiber<A, E> {
     const surroundings = Context.mergeAll(

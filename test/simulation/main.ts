@@ -7,7 +7,7 @@
  *
  * Seeds are shared out among as many processes as there are processors. A seed that fails is printed with what was
  * found; replayed alone, it prints what led to it. A planted bug is looked for until a seed finds it, in a copy of the
- * sources.
+ * sources. The digest is of all that happened: with the same code and seeds it is the same again.
  */
 import * as childProcess from "node:child_process"
 import * as os from "node:os"
@@ -42,23 +42,23 @@ const number = (name: "seeds" | "from" | "workers" | "stride" | "seed") => {
 const firstLine = (text = "") => text.split("\n")[0] ?? ""
 
 const replay = (seed: number) => {
-  const { complaints, counts, trail, turns, virtualMilliseconds } = simulate(seed)
+  const { complaints, counts, digest, trail, turns, virtualMilliseconds } = simulate(seed)
   for (const line of trail) console.log(line)
   console.log(counts)
-  console.log(`seed ${seed}: ${turns} turns, ${virtualMilliseconds / 1000} s of its own time`)
+  console.log(`seed ${seed}: ${turns} turns, ${virtualMilliseconds / 1000} s of its own time, digest ${digest}`)
   for (const complaint of complaints) console.log(`  ${complaint}`)
   return complaints.length === 0 ? 0 : 1
 }
 
 /** What a worker says, a line for each report. */
-type Said = Pick<Report, "seed" | "complaints" | "counts">
+type Said = Pick<Report, "seed" | "complaints" | "counts" | "digest">
 
 /** A part of the seeds, each report on a line of its own. */
 const work = () => {
   const [from, seeds, stride] = [number("from"), number("seeds"), number("stride")]
   for (let seed = from; seed < from + seeds; seed += stride) {
-    const { complaints, counts } = simulate(seed)
-    process.stdout.write(`${JSON.stringify({ seed, complaints, counts } satisfies Said)}\n`)
+    const { complaints, counts, digest } = simulate(seed)
+    process.stdout.write(`${JSON.stringify({ seed, complaints, counts, digest } satisfies Said)}\n`)
   }
   return 0
 }
@@ -92,7 +92,10 @@ const runAll = async () => {
   const begun = performance.now()
   const counts: Record<string, number> = {}
   let failed = 0
-  const hear = ({ complaints, counts: seen, seed }: Said) => {
+  let all = 0
+  const hear = ({ complaints, counts: seen, digest, seed }: Said) => {
+    // They come in any order.
+    all ^= Math.imul(Number.parseInt(digest, 16), 2 * seed + 1)
     for (const [what, count] of Object.entries(seen)) counts[what] = (counts[what] ?? 0) + count
     if (complaints.length > 0 && ++failed <= failuresMax) console.log(`seed ${seed}: ${firstLine(complaints[0])}`)
     return false
@@ -108,7 +111,7 @@ const runAll = async () => {
   for (const [what, count] of Object.entries(counts)) console.log(`  ${what}: ${count}`)
   console.log(
     `${seeds} seeds from ${from}, ${failed} failed; ${seconds.toFixed(1)} s with ${workers} workers: ` +
-      `${rate(seeds)} seeds, ${rate(counts["BuildEnded"] ?? 0)} builds and ${rate(counts["requests"] ?? 0)} requests a second`
+      `${rate(seeds)} seeds, ${rate(counts["BuildEnded"] ?? 0)} builds and ${rate(counts["requests"] ?? 0)} requests a second; digest ${(all >>> 0).toString(16)}`
   )
   if (failed > 0) console.log("npm run simulate -- --seed N replays one")
   return failed === 0 ? 0 : 1
