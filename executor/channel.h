@@ -54,7 +54,7 @@ enum frame_type {
 	FRAME_HEARTBEAT,
 };
 
-enum { PROTOCOL_VERSION = 3 };
+enum { PROTOCOL_VERSION = 4 };
 
 /* Of FRAME_RUN. */
 enum {

@@ -29,6 +29,7 @@
 
 enum {
 	LOG_CHUNK = 32 << 10,
+	ENDING_MILLISECONDS = 100,	/* between the end of a process's files and its own */
 	LOG_PATIENCE_MILLISECONDS = 2,	/* a terminal gives a few bytes at a time; frames are better large */
 };
 
@@ -71,7 +72,10 @@ static int forward_log(int master)
 	return open;
 }
 
-/* Until the builder has closed its terminal or ended; then it is killed, as Nix does, and all with it. */
+/*
+ * Until the builder has closed its terminal or ended; then it is killed, as Nix does, and all with it. One that was
+ * killed by somebody else closes its terminal just before it has ended, which is no doing of its own.
+ */
 static struct exited await(const struct builder *builder, int master)
 {
 	struct pollfd events[] = {
@@ -80,7 +84,8 @@ static struct exited await(const struct builder *builder, int master)
 		{ .fd = (int)syscall(SYS_pidfd_open, builder->pid, 0), .events = POLLIN },
 	};
 	struct rusage usage;
-	int status;
+	struct exited exited;
+	int status, goes_on = 0;
 
 	if (events[2].fd < 0)
 		fail("pidfd_open", "the builder");
@@ -89,8 +94,10 @@ static struct exited await(const struct builder *builder, int master)
 			fail("poll", "the builder");
 		if (events[1].revents)
 			channel_end(0);
-		if (events[0].revents && !forward_log(master))
+		if (events[0].revents && !forward_log(master)) {
+			goes_on = poll(&events[2], 1, ENDING_MILLISECONDS) == 0;
 			break;
+		}
 		if (events[2].revents && !events[0].revents)
 			break;
 	}
@@ -98,7 +105,10 @@ static struct exited await(const struct builder *builder, int master)
 	if (wait4(builder->pid, &status, 0, &usage) != builder->pid)
 		fail("wait4", "the builder");
 	close(events[2].fd);
-	return resources_used(status, builder->not_started, &usage);
+	exited = resources_used(status, builder->not_started, &usage);
+	if (goes_on && exited.kind == SIGNALLED)
+		exited.kind = LOG_CLOSED;
+	return exited;
 }
 
 static void tell_exit(const struct exited *exited, const struct job *job, int store)

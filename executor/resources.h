@@ -11,7 +11,8 @@ void resources_limit(uint32_t processes_max);
 /* For what nobody counts. */
 #define UNKNOWN UINT64_MAX
 
-enum exit_kind { EXITED, SIGNALLED, NOT_STARTED };
+/* LOG_CLOSED: still ran when nobody could write to its log any more, and was killed for that. */
+enum exit_kind { EXITED, SIGNALLED, NOT_STARTED, LOG_CLOSED };
 
 /* Payload of FRAME_EXITED, little-endian. */
 struct __attribute__((packed)) exited {

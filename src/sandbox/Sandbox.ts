@@ -15,6 +15,8 @@ import type { SandboxError } from "./SandboxError.ts"
 export type Exit =
   | { readonly _tag: "Exited"; readonly status: number }
   | { readonly _tag: "Signalled"; readonly signal: number }
+  /** By SIGKILL from outside of its sandbox, whose first process nothing inside can kill. */
+  | { readonly _tag: "Killed" }
   | { readonly _tag: "OutOfMemory"; readonly certain: boolean }
   | { readonly _tag: "OutOfScratch" }
   /** The builder could not be started at all: no such file, not executable. */
@@ -39,6 +41,13 @@ export interface Running {
   /** Why a build that may have the network has none; null if it has one, or may not have it. */
   readonly withoutNetwork: string | null
 }
+
+/**
+ * Of every sandbox here, which are one executor's. Raised with every change that could alter an outcome.
+ *
+ * 2: a builder that was killed from outside has not failed.
+ */
+export const epoch = 2
 
 /** A way of running builds, for the systems whose builds it runs. */
 export interface Kind {

@@ -38,7 +38,7 @@ const nameOf = (signal: number): string => {
  */
 export const verdict = (
   derivation: StorePath,
-  exit: Exit,
+  exit: Exclude<Exit, { readonly _tag: "Killed" }>,
   job: { readonly memoryBytes: number; readonly network: boolean; readonly withoutNetwork?: string | null }
 ): Failure | null => {
   const failed = (how: string): Failure => ({

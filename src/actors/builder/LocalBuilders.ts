@@ -88,6 +88,10 @@ export const make = Effect.fnUntraced(function* (
       const detail = "probably out of memory, which this host cannot tell for certain"
       return yield* new BuilderLost({ fault: "memory", detail })
     }
+    if (ended.exit._tag === "Killed") {
+      const detail = "its builder was killed from outside of its sandbox"
+      return yield* new BuilderLost({ fault: "sandbox", detail })
+    }
     const failure = verdict(derivationPath, ended.exit, {
       memoryBytes: lease.memoryBytes,
       network: hasNetwork(derivation),

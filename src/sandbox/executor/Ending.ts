@@ -23,11 +23,12 @@ export const exitOf = (exited: Exited, { machineKilled, oomKills }: Evidence): E
   const seen = plain(exited)
   if (seen._tag === "NotStarted" || (seen._tag === "Exited" && seen.status === 0)) return seen
   if (oomKills !== null && oomKills > 0) return { _tag: "OutOfMemory", certain: true }
-  if (oomKills === null && machineKilled && wasKilled(seen)) return { _tag: "OutOfMemory", certain: false }
+  if (oomKills === null && machineKilled && exited.kind !== "LogClosed" && wasKilled(seen))
+    return { _tag: "OutOfMemory", certain: false }
   if (exited.scratchBytesFree < scratchBytesMin || exited.scratchInodesFree < scratchInodesMin) {
     return { _tag: "OutOfScratch" }
   }
-  return seen
+  return seen._tag === "Signalled" && seen.signal === sigkill && exited.kind !== "LogClosed" ? { _tag: "Killed" } : seen
 }
 
 const plain = ({ kind, value }: Exited): Exit => {
@@ -35,6 +36,7 @@ const plain = ({ kind, value }: Exited): Exit => {
     case "Exited":
       return { _tag: "Exited", status: value }
     case "Signalled":
+    case "LogClosed":
       return { _tag: "Signalled", signal: value }
     case "NotStarted":
       return { _tag: "NotStarted", detail: `its program cannot be executed (error ${value})` }

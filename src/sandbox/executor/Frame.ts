@@ -26,7 +26,7 @@ export const payloadBytesMax = 1024 * 1024
 export const headerBytes = 5
 
 /** Both sides are of one build, so there is one version at a time. */
-export const version = 3
+export const version = 4
 
 const hostTypes = {
   Program: 1,
@@ -65,13 +65,13 @@ export type Refusal = (typeof refusals)[number]
 /** Twice what the deepest path of the longest names takes: it becomes part of a message, which is kept and passed on. */
 const refusedPathBytesMax = 32 * 1024
 
-const exitKinds = ["Exited", "Signalled", "NotStarted"] as const
+const exitKinds = ["Exited", "Signalled", "NotStarted", "LogClosed"] as const
 
 /** How the builder ended, as the executor saw it. */
 export interface Exited {
   readonly _tag: "Exited"
   readonly kind: (typeof exitKinds)[number]
-  /** Exit status, signal, or errno of `execve`. */
+  /** Exit status, signal (also of one that was killed for having closed its log), or errno of `execve`. */
   readonly value: number
   readonly cpuUserMicroseconds: number
   readonly cpuSystemMicroseconds: number

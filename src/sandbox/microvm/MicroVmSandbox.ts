@@ -21,7 +21,7 @@ import * as Frame from "../executor/Frame.ts"
 import * as Run from "../executor/Run.ts"
 import type { Job } from "../Job.ts"
 import * as Tracing from "../../telemetry/Tracing.ts"
-import { type Kind, type Running, Sandbox } from "../Sandbox.ts"
+import { epoch, type Kind, type Running, Sandbox } from "../Sandbox.ts"
 import { SandboxError } from "../SandboxError.ts"
 import * as Guest from "./Guest.ts"
 import * as Jail from "./Jail.ts"
@@ -48,9 +48,6 @@ export interface Options extends Pick<Network.Circumstances, "egressAllow" | "ne
   /** Of each scratch disk, where it is not the usual. */
   readonly scratchBytes?: number
 }
-
-/** Raised with every change that could alter an outcome. */
-const epoch = 1
 
 const backends = { kvm: "kvm", tcg: "emulated" } as const
 
@@ -123,7 +120,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
       backend: backends[accelerator],
       systems: systemsOn(accelerator === "tcg"),
       overheadBytes: Machines.overheadBytes(accelerator),
-      versions: { executor: `${epoch}`, guest: guest.hash, kernel: guest.kernelVersion, qemu: qemuVersion }
+      versions: { executor: `${Frame.version}`, guest: guest.hash, kernel: guest.kernelVersion, qemu: qemuVersion }
     }
     return made
   })

@@ -18,11 +18,11 @@ import { StorePath } from "../../protocol/nix/StorePath.ts"
 import { ClosureSource } from "../ClosureSource.ts"
 import { make as makeChannel } from "../executor/DuplexChannel.ts"
 import * as Ending from "../executor/Ending.ts"
-import type { Exited } from "../executor/Frame.ts"
+import * as Frame from "../executor/Frame.ts"
 import * as Run from "../executor/Run.ts"
 import { type Job, processesMax } from "../Job.ts"
 import * as Network from "../network/Network.ts"
-import { type Kind, Sandbox } from "../Sandbox.ts"
+import { epoch, type Kind, Sandbox } from "../Sandbox.ts"
 import { SandboxError } from "../SandboxError.ts"
 import * as ControlGroups from "./ControlGroups.ts"
 import * as Launcher from "./Launcher.ts"
@@ -43,9 +43,6 @@ export interface Options {
   /** How a build's network is made, where it is to be made otherwise. */
   readonly network?: Partial<Network.Options>
 }
-
-/** Raised with every change that could alter an outcome. */
-const epoch = 1
 
 /** The executor and the launcher, and the kernel's own for a dozen namespaces. */
 const overheadBytes = 16 * 1024 * 1024
@@ -112,7 +109,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
       ? { ...job, network: Network.isOpen(network), etc: [...job.etc, ...Network.files(networks)] }
       : job
     const running = yield* Run.start(makeChannel(launched.channel), told, {
-      judge: Effect.fnUntraced(function* (exited: Exited) {
+      judge: Effect.fnUntraced(function* (exited: Frame.Exited) {
         const { cpuSystemMicroseconds, cpuUserMicroseconds, memoryHeldBytes, memoryPeakBytes, oomKills } =
           yield* group.counted
         const kills = yield* ControlGroups.machineOomKills
@@ -154,7 +151,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
     backend: "process",
     systems: offered(options.systems),
     overheadBytes,
-    versions: { executor: `${epoch}`, kernel: os.release() }
+    versions: { executor: `${Frame.version}`, kernel: os.release() }
   }
   return { kinds: [kind] as const, epoch, start }
 })

@@ -23,7 +23,13 @@ const uncounted = { oomKills: null, machineKilled: true }
 describe("an end of a builder", () => {
   it("is its status or its signal", () => {
     assert.deepStrictEqual(exitOf(seen("Exited", 3), nothing), { _tag: "Exited", status: 3 })
-    assert.deepStrictEqual(exitOf(seen("Signalled", 9), nothing), { _tag: "Signalled", signal: 9 })
+    assert.deepStrictEqual(exitOf(seen("Signalled", 11), nothing), { _tag: "Signalled", signal: 11 })
+  })
+
+  it("is none of its own where it was killed, unless it had closed its log", () => {
+    assert.deepStrictEqual(exitOf(seen("Signalled", 9), nothing), { _tag: "Killed" })
+    assert.deepStrictEqual(exitOf(seen("LogClosed", 9), nothing), { _tag: "Signalled", signal: 9 })
+    assert.deepStrictEqual(exitOf(seen("LogClosed", 9), uncounted), { _tag: "Signalled", signal: 9 })
   })
 
   it("is a success where the builder says so, whatever became of its children", () => {
@@ -43,7 +49,7 @@ describe("an end of a builder", () => {
     assert.deepStrictEqual(exitOf(seen("Exited", 137), uncounted), { _tag: "OutOfMemory", certain: false })
     assert.deepStrictEqual(exitOf(seen("Exited", 1), uncounted), { _tag: "Exited", status: 1 })
     const others = { oomKills: 0, machineKilled: true }
-    assert.deepStrictEqual(exitOf(seen("Signalled", 9), others), { _tag: "Signalled", signal: 9 })
+    assert.deepStrictEqual(exitOf(seen("Signalled", 9), others), { _tag: "Killed" })
   })
 
   it("is for lack of scratch where no space or no file is left", () => {

@@ -117,7 +117,7 @@ describe("a frame", () => {
       present: [false, true]
     })
     assert.instanceOf(decode(frame(0x83, payload), 3), WireError)
-    assert.instanceOf(decode(frame(0x83, payload.with(0, 3)), 2), WireError)
+    assert.instanceOf(decode(frame(0x83, payload.with(0, 4)), 2), WireError)
     assert.instanceOf(decode(frame(0x83, payload.with(59, 2)), 2), WireError)
   })
 

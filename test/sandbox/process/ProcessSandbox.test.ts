@@ -180,6 +180,18 @@ layer(sandbox.layer, { timeout: "60 seconds" })((it) => {
       })
     )
 
+    it.effect("has not failed where its builder was killed from outside", () =>
+      Effect.gen(function* () {
+        const range = yield* ranged
+        const { ended, log } = yield* untilReady("sleep 100")
+        const builder = running(range).find(({ fields }) => /^\d+\t\d+\t1$/.test(fields.get("NSpid") ?? ""))!
+        process.kill(Number(builder.pid), "SIGKILL")
+        yield* Stream.runDrain(log)
+
+        assert.deepStrictEqual((yield* ended).exit, { _tag: "Killed" })
+      }).pipe(Effect.scoped)
+    )
+
     it.effect("is nobody on the host: a user of its own, without capabilities, in namespaces of its own", () =>
       Effect.gen(function* () {
         const range = yield* ranged
