@@ -27,14 +27,21 @@ export type Rewrite = (bytes: Uint8Array) => Uint8Array
 /** Where the builder finds its directory. */
 const buildDirectory = "/build"
 
-/** Replaces each text by another, wherever it occurs. Bytes stay bytes: Latin-1 is one character for each. */
-export const rewriter =
-  (replacements: ReadonlyArray<readonly [from: string, to: string]>): Rewrite =>
-  (bytes) => {
+/** What placeholders look like: none can begin within another. */
+const placeholder = /\/[0-9a-df-np-sv-z]{52}/g
+
+/**
+ * Replaces each placeholder by another text, wherever it occurs, in one pass however many there are. Bytes stay bytes:
+ * Latin-1 is one character for each.
+ */
+export const rewriter = (replacements: Iterable<readonly [placeholder: string, text: string]>): Rewrite => {
+  const texts = new Map(replacements)
+  return (bytes) => {
     const text = Buffer.from(bytes).toString("latin1")
-    const rewritten = replacements.reduce((text, [from, to]) => text.replaceAll(from, () => to), text)
+    const rewritten = text.replace(placeholder, (found) => texts.get(found) ?? found)
     return rewritten === text ? bytes : Buffer.from(rewritten, "latin1")
   }
+}
 
 /** Up to the first NUL, which is where a program would end it. */
 export const cString = (bytes: Uint8Array): Uint8Array => {
@@ -117,33 +124,50 @@ export const attributeFiles = (
   closure: ReferencesGraph.Closure,
   rewrite: Rewrite
 ): ReadonlyArray<File> | string => {
+  try {
+    return filesOf(derivation, new ReferencesGraph.Graphs(closure), rewrite)
+  } catch (error) {
+    if (error instanceof WireError) return error.message
+    throw error
+  }
+}
+
+const filesOf = (
+  derivation: BasicDerivation,
+  graphs: ReferencesGraph.Graphs,
+  rewrite: Rewrite
+): ReadonlyArray<File> | string => {
   const json = attributesOf(derivation)
   if (json instanceof WireError) return json.message
-  if (json !== null) return structuredFiles(derivation, json, closure, rewrite)
+  if (json !== null) return structuredFiles(derivation, json, graphs, rewrite)
   const asFile = passedAsFile(derivation)
   const passed = derivation.environment.flatMap(([name, value]) => {
     const text = Buffer.from(name).toString()
     return asFile.has(text) ? [{ name: fileNameOf(text), contents: rewrite(value) }] : []
   })
-  const graphs = graphFiles(words(variable(derivation, "exportReferencesGraph")), closure)
-  return typeof graphs === "string" ? graphs : [...passed, ...graphs]
+  const wanted = graphFiles(words(variable(derivation, "exportReferencesGraph")), graphs)
+  return typeof wanted === "string" ? wanted : [...passed, ...wanted]
 }
 
+/** Of a file, as file systems have it. */
+const nameBytesMax = 255
+
 /** Pairs of the name of a file and the path whose closure is written to it. */
-const graphFiles = (pairs: ReadonlyArray<string>, closure: ReferencesGraph.Closure): ReadonlyArray<File> | string => {
+const graphFiles = (pairs: ReadonlyArray<string>, graphs: ReferencesGraph.Graphs): ReadonlyArray<File> | string => {
   if (pairs.length % 2 !== 0) return "odd number of tokens in 'exportReferencesGraph'"
   const files = new Map<string, File>()
   for (let index = 0; index < pairs.length; index += 2) {
     const [name = "", root = ""] = pairs.slice(index)
-    if (!/^[A-Za-z_][A-Za-z0-9_.-]*$/.test(name)) return `invalid file name '${name}' in 'exportReferencesGraph'`
-    const infos = graph([root], closure)
+    if (name.length > nameBytesMax || !/^[A-Za-z_][A-Za-z0-9_.-]*$/.test(name))
+      return `invalid file name '${name.slice(0, nameBytesMax)}' in 'exportReferencesGraph'`
+    const infos = graph([root], graphs)
     if (typeof infos === "string") return infos
     files.set(name, { name, contents: bytes(ReferencesGraph.print(infos)) })
   }
   return [...files.values()]
 }
 
-const graph = (roots: ReadonlyArray<string>, closure: ReferencesGraph.Closure) => {
+const graph = (roots: ReadonlyArray<string>, graphs: ReferencesGraph.Graphs) => {
   const paths: Array<StorePath> = []
   for (const root of roots) {
     // What is below a path means the path.
@@ -152,7 +176,7 @@ const graph = (roots: ReadonlyArray<string>, closure: ReferencesGraph.Closure) =
     paths.push(path)
   }
   return (
-    ReferencesGraph.reachable(closure, paths) ??
+    graphs.reachable(paths) ??
     `cannot export references of path '${roots.join(" ")}' because it is not in the input closure of the derivation`
   )
 }
@@ -160,16 +184,16 @@ const graph = (roots: ReadonlyArray<string>, closure: ReferencesGraph.Closure) =
 const structuredFiles = (
   derivation: BasicDerivation,
   json: Attributes.JsonObject,
-  closure: ReferencesGraph.Closure,
+  graphs: ReferencesGraph.Graphs,
   rewrite: Rewrite
 ): ReadonlyArray<File> | string => {
   const outputs = derivation.outputs.map(([name]) => [name, Placeholder.ofOutput(name)] as const)
   const attributes = new Map(json).set("outputs", Attributes.object(outputs))
-  const graphs = json.get("exportReferencesGraph")
-  for (const [name, roots] of Attributes.isObject(graphs) ? graphs : []) {
-    const infos = graph(Attributes.strings(roots) ?? [], closure)
+  const wanted = json.get("exportReferencesGraph")
+  for (const [name, roots] of Attributes.isObject(wanted) ? wanted : []) {
+    const infos = graph(Attributes.strings(roots) ?? [], graphs)
     if (typeof infos === "string") return infos
-    attributes.set(name, ReferencesGraph.toJson(closure, infos))
+    attributes.set(name, graphs.toJson(infos))
   }
   const all = Attributes.object(attributes)
   return [

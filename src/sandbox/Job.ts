@@ -81,6 +81,9 @@ const inputsMax = 50_000
 const stringBytesMax = 128 * 1024
 const stringsBytesMax = 6 * 1024 * 1024
 
+/** The executor takes no more; see executor/job.h. */
+const outputsMax = 4096
+
 const passwd = `root:x:0:0:Nix build user:/build:/noshell
 nixbld:x:1000:100:Nix build user:/build:/noshell
 nobody:x:65534:65534:Nobody:/:/noshell
@@ -112,6 +115,11 @@ export const make = (options: JobOptions): Job | JobRefused => {
     return new JobRefused({ status: "PermanentFailure", detail })
   }
 
+  if (outputs.length > outputsMax) {
+    const detail = `derivation '${drv}' has ${outputs.length} outputs, and at most ${outputsMax} can be made at once`
+    return new JobRefused({ status: "MiscFailure", detail })
+  }
+
   const network = Derivation.hasNetwork(derivation)
   const rewrite = rewriter(outputs.map(({ name, path }) => [Placeholder.ofOutput(name), Store.print(path)]))
   const attributes = attributeFiles(derivation, new Map(closure.map((info) => [info.path, info])), rewrite)
@@ -124,8 +132,8 @@ export const make = (options: JobOptions): Job | JobRefused => {
     rewrite
   })
   const argv = [baseName(derivation.builder), ...derivation.arguments.map(rewrite)].map(cString)
-  if (isTooLong(argv, environment)) {
-    const detail = `builder for '${drv}' failed with exit code 1;\n  executing '${builder}': Argument list too long`
+  if (isTooLong([derivation.builder, ...argv], environment)) {
+    const detail = `builder for '${drv}' failed with exit code 1;\n  executing '${builder.slice(0, 300)}': Argument list too long`
     return new JobRefused({ status: "PermanentFailure", detail })
   }
 

@@ -144,22 +144,32 @@ const digestFor = (form: Output, builtAt: StorePath): Pick<Watch, "digest"> => {
 
 /** What others refer to, before those. */
 const inOrder = Effect.fnUntraced(function* (derivationPath: StorePath, outputs: ReadonlyArray<Read>) {
-  const ordered: Array<Read> = []
-  const waiting = new Set(outputs)
-  while (waiting.size > 0) {
-    const free = [...waiting].find((output) =>
-      [...waiting].every((other) => other === output || !output.references.includes(other.builtAt))
-    )
-    if (free === undefined) {
-      const [one, other] = [...waiting]
-      return yield* refuse(
-        `cycle detected in build of '${Store.print(derivationPath)}' in the references of output '${one?.name}' from output '${other?.name}'`
-      )
+  const byPath = new Map(outputs.map((output) => [output.builtAt, output]))
+  const ordered = new Set<Read>()
+  const begun = new Set<Read>()
+  for (const root of outputs) {
+    // Not recursive, and each reference looked at once or twice: how many outputs in a row there are is the builder's choice.
+    const pending = [root]
+    for (let output = pending.at(-1); output !== undefined; output = pending.at(-1)) {
+      const { name, references } = output
+      const others = references.flatMap((path) => byPath.get(path) ?? []).filter((other) => other !== output)
+      const missing = others.filter((other) => !ordered.has(other))
+      if (missing.length === 0) {
+        pending.pop()
+        ordered.add(output)
+        continue
+      }
+      const ancestor = missing.find((other) => begun.has(other))
+      if (ancestor !== undefined) {
+        return yield* refuse(
+          `cycle detected in build of '${Store.print(derivationPath)}' in the references of output '${name}' from output '${ancestor.name}'`
+        )
+      }
+      begun.add(output)
+      pending.push(...missing)
     }
-    waiting.delete(free)
-    ordered.push(free)
   }
-  return ordered
+  return [...ordered]
 })
 
 /** Gives an output its final path, and writes it anew if it has to know it. */

@@ -32,6 +32,7 @@ interface Given {
   readonly builder?: string
   readonly arguments?: ReadonlyArray<string>
   readonly output?: Output
+  readonly outputs?: Job.Job["outputs"]
   readonly impureVariables?: ReadonlyMap<string, string>
 }
 
@@ -48,7 +49,7 @@ const make = (given: Given) => {
     attempt: AttemptId.make("attempt"),
     derivationPath: path("d", "test.drv"),
     derivation,
-    outputs: [{ name: "out", path: out }],
+    outputs: given.outputs ?? [{ name: "out", path: out }],
     closure: given.closure ?? [program, library],
     cores: 3,
     memoryBytes: 2 ** 30,
@@ -179,6 +180,47 @@ describe("a job", () => {
 
     assert.strictEqual(made({ closure: closure(50_000) }).inputs.length, 50_000)
     assert.include(refused({ closure: closure(50_001) }), "at most 50000 inputs, and has 50001")
+  })
+
+  it("refuses graphs that are larger together than anybody needs, and file names that no disk takes", () => {
+    const closure = Array.from({ length: 400 }, (_, index) =>
+      info(StorePath.make(`${String(index).padStart(32, "0")}-path`), [])
+    )
+    const top = info(
+      path("z", "top"),
+      closure.map(({ path }) => path)
+    )
+    const asked = (count: number) =>
+      Array.from({ length: count }, (_, index) => [`g${index}`, `/nix/store/${top.path}`] as const)
+    const plain = (count: number) => ({ exportReferencesGraph: asked(count).flat().join(" ") })
+    const structured = (count: number) => ({
+      __json: JSON.stringify({
+        exportReferencesGraph: Object.fromEntries(asked(count).map(([name, path]) => [name, [path]]))
+      })
+    })
+    const given = { closure: [top, ...closure] }
+
+    assert.strictEqual(made({ ...given, environment: plain(50) }).files.length, 50)
+    assert.include(refused({ ...given, environment: plain(200) }), "bytes in 'exportReferencesGraph', found more")
+    assert.strictEqual(made({ ...given, environment: structured(50) }).files.length, 2)
+    assert.include(refused({ ...given, environment: structured(200) }), "bytes in 'exportReferencesGraph', found more")
+    const long = { exportReferencesGraph: `${"g".repeat(256)} /nix/store/${program.path}` }
+    assert.include(refused({ environment: long }), "invalid file name")
+  })
+
+  it("refuses graphs of which to follow all references takes too long", () => {
+    const names = Array.from({ length: 7000 }, (_, index) => StorePath.make(`${String(index).padStart(32, "0")}-path`))
+    const chain = names.map((name, index) => info(name, names.slice(index + 1, index + 2)))
+    const environment = { __json: JSON.stringify({ exportReferencesGraph: { g: [`/nix/store/${names[0]}`] } }) }
+
+    assert.strictEqual(made({ closure: chain.slice(-2000), environment: { __json: "{}" } }).files.length, 2)
+    assert.include(refused({ closure: chain, environment }), "references to follow")
+  })
+
+  it("refuses a program's name that no kernel takes, and more outputs than the executor does", () => {
+    assert.include(refused({ builder: `/${"a/".repeat(70_000)}sh` }), "Argument list too long")
+    const outputs = Array.from({ length: 4097 }, (_, index) => ({ name: `o${index}`, path: out }))
+    assert.include(refused({ outputs }), "has 4097 outputs")
   })
 
   it("has structured attributes as files instead of variables", () => {

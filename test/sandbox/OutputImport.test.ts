@@ -100,6 +100,27 @@ layer(Outputs)("importing outputs", (it) => {
     })
   )
 
+  it.effect("orders many outputs, each of which refers to the next", () =>
+    Effect.gen(function* () {
+      const names = Array.from({ length: 300 }, (_, index) => `o${String(index).padStart(3, "0")}`)
+      const outputs = names.map((name, index): readonly [string, Output] => [
+        name,
+        { _tag: "InputAddressed", path: StorePath.make(`${String(index).padStart(32, "0")}-tool-${name}`) }
+      ])
+      const nars = (builtAt: (name: string) => string) =>
+        Object.fromEntries(
+          names.map((name, index) => [name, narOf(index + 1 < names.length ? builtAt(names[index + 1]!) : "last")])
+        )
+
+      const imported = yield* take(derive(outputs), nars)
+
+      assert.deepStrictEqual(
+        imported.map(({ name }) => name),
+        names.toReversed()
+      )
+    })
+  )
+
   it.effect("refuses outputs that refer to one another", () =>
     Effect.gen(function* () {
       const out: Output = { _tag: "InputAddressed", path: path("2", "tool") }
