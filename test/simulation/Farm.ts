@@ -166,7 +166,8 @@ export class Farm {
       if (!this.sandboxes.has(sandbox)) complain(`expected the sandbox of ${program.name} to live while it runs`)
       const finished: Finished = {
         usage: { ...noUsage, memoryPeakBytes: program.memoryBytes },
-        importOutputs: Effect.as(work(chance.between(1, 500)), [{ name: "out", info: program.output, assured: false }])
+        importOutputs: Effect.as(work(chance.between(1, 500)), [{ name: "out", info: program.output, assured: false }]),
+        keepOutputs: Effect.void
       }
       return finished
     })

@@ -16,7 +16,11 @@ export interface AtWork {
   readonly attempt: AttemptId
   readonly assignment: Assignment
   readonly say: (text: string) => Effect.Effect<void>
-  readonly end: (how: Effect.Effect<ReadonlyArray<BuiltOutput>, BuildFailed | BuilderLost>) => Effect.Effect<void>
+  readonly end: (
+    how: Effect.Effect<ReadonlyArray<BuiltOutput>, BuildFailed | BuilderLost>,
+    /** How what it made is put on record again. */
+    keep?: Effect.Effect<void>
+  ) => Effect.Effect<void>
   /** Resolves when its sandbox is gone. */
   readonly gone: Effect.Effect<void>
 }
@@ -46,6 +50,7 @@ export const makeAs = Effect.fnUntraced(function* (kind: Kind = shared) {
       Effect.gen(function* () {
         const gone = yield* Deferred.make<void>()
         const ended = yield* Deferred.make<ReadonlyArray<BuiltOutput>, BuildFailed | BuilderLost>()
+        let keeping: Effect.Effect<void> = Effect.void
         most = Math.max(most, ++live)
         count++
         yield* Effect.addFinalizer(() => {
@@ -56,17 +61,26 @@ export const makeAs = Effect.fnUntraced(function* (kind: Kind = shared) {
           attempt: assignment.attempt,
           assignment,
           say: (text) => log(new TextEncoder().encode(text)),
-          end: (how) => Deferred.complete(ended, how),
+          end: (how, keep = Effect.void) => {
+            keeping = keep
+            return Deferred.complete(ended, how)
+          },
           gone: Deferred.await(gone)
         })
         const outputs = yield* Deferred.await(ended)
         return {
           usage: { ...noUsage, cpuUserMicroseconds: 1, cpuSystemMicroseconds: 2, memoryPeakBytes: 3 },
-          importOutputs: Effect.succeed(outputs)
+          importOutputs: Effect.succeed(outputs),
+          keepOutputs: keeping
         }
       })
   })
-  return { layer, next: Queue.take(started), most: Effect.sync(() => most), count: Effect.sync(() => count) }
+  return {
+    layer,
+    next: Queue.take(started),
+    most: Effect.sync(() => most),
+    count: Effect.sync(() => count)
+  }
 })
 
 export const make = makeAs()

@@ -87,8 +87,13 @@ export interface Build {
 
 /** Puts a word on record. What it follows is put there again, if a database that was killed has lost it. */
 const put = (word: Effect.Effect<Written, StorageError>, before: Effect.Effect<unknown>): Effect.Effect<unknown> =>
-  Effect.flatMap(recorded(word), (written) =>
-    written === "written" ? Effect.void : Effect.andThen(before, recorded(word))
+  word.pipe(
+    Effect.catchIf(
+      (error) => error.isUnfounded,
+      () => Effect.succeed("unfounded" as const)
+    ),
+    recorded,
+    Effect.flatMap((written) => (written === "written" ? Effect.void : Effect.andThen(before, recorded(word))))
   )
 
 const attemptOf = (lease: LeaseId): AttemptId => AttemptId.make(lease)
@@ -291,21 +296,22 @@ export const spawn = Effect.fnUntraced(function* (
           )
         ),
       ImportOutputs: ({ lease: id }) =>
-        Effect.andThen(
-          recorded(records.setState(order.id, "importing", attemptOf(id))),
-          Effect.asVoid(
-            begin(finished!.importOutputs.pipe(Tracing.stage("import", id)), {
-              onSuccess: (built) => {
-                outputs = built
-                return Effect.andThen(
-                  journal.append({ _tag: "OutputsVerified", attempt: attemptOf(id), build: order.id }),
-                  self.tell(Message.cases.Imported.make({ lease: id }))
-                )
-              },
-              onFailure: (error) => lost(self, id, error)
-            })
-          )
-        ),
+        Effect.gen(function* () {
+          // The lifecycle imports only what its builder has finished, before it lets the lease go.
+          const { importOutputs, keepOutputs } = finished!
+          yield* recorded(records.setState(order.id, "importing", attemptOf(id)))
+          yield* begin(importOutputs.pipe(Tracing.stage("import", id)), {
+            onSuccess: (built) => {
+              outputs = built
+              putSoFar = Effect.andThen(putSoFar, recorded(keepOutputs))
+              return Effect.andThen(
+                journal.append({ _tag: "OutputsVerified", attempt: attemptOf(id), build: order.id }),
+                self.tell(Message.cases.Imported.make({ lease: id }))
+              )
+            },
+            onFailure: (error) => lost(self, id, error)
+          })
+        }),
       EndAttempt: ({ detail, lease, outcome }) => endAttempt(lease, outcome, detail),
       AnswerSuccess: () => Effect.suspend(() => answer({ _tag: "Succeeded", outputs })),
       AnswerFailure: ({ failure }) => answer({ _tag: "Failed", failure }),

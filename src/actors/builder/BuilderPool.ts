@@ -11,6 +11,7 @@ import type { Lease } from "../../domain/Lease.ts"
 import type { BasicDerivation } from "../../protocol/nix/Derivation.ts"
 import { PathInfo } from "../../protocol/nix/PathInfo.ts"
 import type { StorePath } from "../../protocol/nix/StorePath.ts"
+import type { StorageError } from "../../storage/StorageError.ts"
 
 /** The build's own failure: an answer, unless it only had too little memory. */
 export class BuildFailed extends Schema.TaggedError<BuildFailed>()("BuildFailed", {
@@ -75,6 +76,8 @@ export interface Finished {
   readonly usage: Usage
   /** Reads the outputs, while the scope of the run is open. */
   readonly importOutputs: Effect.Effect<ReadonlyArray<BuiltOutput>, BuildFailed | BuilderLost>
+  /** Puts what was imported on record again, where a database that was killed has lost it; while the scope is open. */
+  readonly keepOutputs: Effect.Effect<void, StorageError>
 }
 
 export interface Kind {

@@ -11,6 +11,7 @@ import type { FailureStatus } from "../../domain/Failure.ts"
 import { Host, HostId } from "../../domain/Host.ts"
 import { Isolation } from "../../domain/Isolation.ts"
 import * as OutputPlan from "../../domain/OutputPlan.ts"
+import type { ReceivedNar } from "../../domain/ReceivedNar.ts"
 import { type BasicDerivation, hasNetwork } from "../../protocol/nix/Derivation.ts"
 import { StorePath } from "../../protocol/nix/StorePath.ts"
 import { WireError } from "../../protocol/wire/Codec.ts"
@@ -99,9 +100,13 @@ export const make = Effect.fnUntraced(function* (
     })
     if (failure !== null) return yield* new BuildFailed({ failure, usage: ended.usage })
 
+    let made: ReadonlyArray<ReceivedNar> = []
     const importing = importOutputs({ derivationPath, derivation, planned, closure, read: running.output }).pipe(
       Effect.provideService(OutputStore, outputs),
-      Effect.tap((imported) => nars.commit(imported.map(({ nar }) => nar))),
+      Effect.tap((imported) => {
+        made = imported.map(({ nar }) => nar)
+        return nars.commit(made)
+      }),
       Effect.map((imported) =>
         imported.map(({ contentAddress, name, nar: { narHash, narSize }, path, references }) =>
           builtOutput(derivationPath, { name, path, narHash, narSize, references, contentAddress })
@@ -115,7 +120,7 @@ export const make = Effect.fnUntraced(function* (
         StorageError: (error) => Effect.fail(lost("service")(error))
       })
     )
-    return { usage: ended.usage, importOutputs: importing }
+    return { usage: ended.usage, importOutputs: importing, keepOutputs: Effect.suspend(() => nars.commit(made)) }
   })
 
   /** As a build would: of the machine's own kind, and of nothing that a client has sent. */

@@ -1,12 +1,29 @@
 import { assert, layer } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Scope } from "effect"
+import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import { Delivery } from "../../../src/actors/Actor.ts"
 import { BuilderLost, BuildFailed } from "../../../src/actors/builder/BuilderPool.ts"
+import type { Event } from "../../../src/domain/Event.ts"
+import { Sha256 } from "../../../src/protocol/nix/Hash.ts"
 import { StorePath } from "../../../src/protocol/nix/StorePath.ts"
 import { BuildRecords } from "../../../src/storage/BuildRecords.ts"
+import { BuildRepository } from "../../../src/storage/BuildRepository.ts"
+import { Journal } from "../../../src/storage/Journal.ts"
+import { MissingNar, StorageError } from "../../../src/storage/StorageError.ts"
 import * as builders from "../../support/builders.ts"
-import { bytes, derive, failing, heard, Storage, succeeding, unlimited, world } from "../../support/building.ts"
+import {
+  bytes,
+  derive,
+  failing,
+  heard,
+  outputOf,
+  Storage,
+  succeeding,
+  unlimited,
+  world
+} from "../../support/building.ts"
+import { addNars } from "../../support/store.ts"
 
 layer(Storage)("builds", (it) => {
   it.effect("are told to whoever waits, from the first word to the answer", () =>
@@ -154,6 +171,24 @@ layer(Storage)("builds", (it) => {
       assert.strictEqual((yield* waiting.answer).status, "OutputRejected")
       const [latest] = yield* Effect.flatMap(BuildRecords, (records) => records.list({ limit: 1 }))
       assert.strictEqual(latest?.state, "failed")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("end well though a database that was killed has lost what they made", () =>
+    Effect.gen(function* () {
+      const { pool, submit } = yield* world()
+      const asked = derive()
+      const made = outputOf(asked, "lost and put there again")
+      const waiting = yield* submit(asked)
+      const builder = yield* pool.next
+      yield* builder.end(
+        Effect.succeed([made]),
+        addNars([made.info]).pipe(Effect.orDie, Effect.provide(yield* Effect.context<SqlClient.SqlClient>()))
+      )
+
+      assert.strictEqual((yield* waiting.answer).status, "Built")
+      const [latest] = yield* Effect.flatMap(BuildRecords, (records) => records.list({ limit: 1 }))
+      assert.strictEqual(latest?.state, "succeeded")
     }).pipe(Effect.scoped)
   )
 

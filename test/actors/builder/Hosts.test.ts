@@ -47,7 +47,8 @@ const machine = Effect.fnUntraced(function* (name: string, isIsolating = true) {
 type Machine = Effect.Success<ReturnType<typeof machine>>
 
 const ended = (end: End): Effect.Effect<Finished, BuildFailed | BuilderLost> => {
-  if (end === "well") return Effect.succeed({ usage: noUsage, importOutputs: Effect.succeed([]) })
+  if (end === "well")
+    return Effect.succeed({ usage: noUsage, importOutputs: Effect.succeed([]), keepOutputs: Effect.void })
   if (end !== "failed") return new BuilderLost({ fault: end, detail: `lost: ${end}` })
   return new BuildFailed({ failure: { status: "PermanentFailure", outcome: "failed", message: "no" } })
 }
