@@ -160,6 +160,10 @@ export const spawn = Effect.fnUntraced(function* (
   let attempts = 0
   /** For which attempt the last builder spoke. */
   let word: AttemptId | null = null
+  /** What the journal has not been told the end of. */
+  const open: { attempt: AttemptId | null; build: boolean } = { attempt: null, build: true }
+  /** Its end is on record, or is the next server's to put there. */
+  let isClosed = false
   let startedAt = 0
   let usage = noUsage
   let progress: Progress = { startedAt: null, heardAt: 0, logBytes: 0 }
@@ -217,6 +221,7 @@ export const spawn = Effect.fnUntraced(function* (
     const { backend, isIsolating, versions } = builders.kindOf(order.derivation.system, lent.host)
     const { cores, host, memoryBytes } = lent
     const kind = { host, sandbox: backend, epoch: builders.epoch, versions, cores, memoryBytes }
+    open.attempt = id
     yield* journal.append({ _tag: "AttemptStarted", attempt: id, build: order.id, backend, isIsolating })
     return say(records.beginAttempt(order.id, { id, ...kind }))
   })
@@ -226,6 +231,7 @@ export const spawn = Effect.fnUntraced(function* (
     yield* FiberHandle.clear(call)
     const { logBytes } = progress
     progress = { ...progress, startedAt: null }
+    open.attempt = null
     yield* journal.append({ _tag: "AttemptEnded", attempt: attemptOf(of), build: order.id, outcome, word })
     yield* say(records.endAttempt(attemptOf(of), { outcome, detail, usage, logBytes }))
     yield* Tracing.attemptEnded(outcome)
@@ -234,10 +240,12 @@ export const spawn = Effect.fnUntraced(function* (
   const answer = Effect.fnUntraced(function* (end: End) {
     const endedAt = Math.floor((yield* Clock.currentTimeMillis) / 1000)
     const ending = recordOf(end)
+    open.build = false
     yield* journal.append({ _tag: "BuildEnded", build: order.id, state: ending.state, attempt })
     // Then what brings the end to the disk brings this there, too.
     yield* journal.written
     yield* say(records.finish(order.id, ending, attempt ?? undefined))
+    isClosed = true
     yield* trace.end(outcomeOf(end), attempts)
     yield* SubscriptionRef.update(heard, ({ attempt }) => ({ attempt, ended: true }))
     yield* Deferred.succeed(result, { end, attempts, startedAt, endedAt, usage })
@@ -316,10 +324,25 @@ export const spawn = Effect.fnUntraced(function* (
       AnswerSuccess: () => Effect.suspend(() => answer({ _tag: "Succeeded", outputs })),
       AnswerFailure: ({ failure }) => answer({ _tag: "Failed", failure }),
       AnswerCancelled: ({ outcome }) => answer({ _tag: "Cancelled", outcome }),
-      AnswerLater: () => journal.append({ _tag: "BuildEnded", build: order.id, state: "cancelled", attempt: null }),
+      AnswerLater: () => {
+        isClosed = true
+        return journal.append({ _tag: "BuildEnded", build: order.id, state: "cancelled", attempt: null })
+      },
       ReleaseLease: () => leave,
       SayGone: () => Effect.andThen(leave, Deferred.succeed(gone, void 0))
     }).pipe(Effect.asVoid)
+
+  /** Of a build whose actor died, the record would tell until the next start as of one under way. */
+  const close = Effect.gen(function* () {
+    yield* FiberHandle.clear(call)
+    const [build, outcome] = [order.id, "cancelled"] as const
+    if (open.attempt !== null) {
+      yield* journal.append({ _tag: "AttemptEnded", attempt: open.attempt, build, outcome, word: null })
+    }
+    if (open.build) yield* journal.append({ _tag: "BuildEnded", build, state: outcome, attempt: null })
+    yield* recorded(records.finish(build, recordOf({ _tag: "Cancelled", outcome })))
+  }).pipe(Effect.catchCause((cause) => Effect.logError("the end of a build is not on record", cause)))
+  yield* Effect.addFinalizer(() => (isClosed ? Effect.void : close))
 
   yield* journal.append({
     _tag: "BuildQueued",
@@ -339,8 +362,8 @@ export const spawn = Effect.fnUntraced(function* (
   })
   // A call that dies answers with no message, so nobody would ever be told: whoever waits is told of it as of the actor's.
   const died = Effect.raceFirst(actor.ended, Effect.andThen(FiberHandle.join(call), Effect.never))
-  // It is taken down all the same.
-  const isGone = Effect.raceFirst(Deferred.await(gone), actor.ended)
+  // An actor that has died is taken down by its scope, and by nothing that it is told.
+  const isGone = Effect.raceFirst(Deferred.await(gone), Effect.asVoid(Effect.exit(actor.ended)))
 
   return {
     id: order.id,

@@ -6,6 +6,8 @@ import { Delivery } from "../../../src/actors/Actor.ts"
 import { BuilderLost, BuildFailed } from "../../../src/actors/builder/BuilderPool.ts"
 import type { Event } from "../../../src/domain/Event.ts"
 import { Sha256 } from "../../../src/protocol/nix/Hash.ts"
+import type { Event } from "../../../src/domain/Event.ts"
+import { Sha256 } from "../../../src/protocol/nix/Hash.ts"
 import { StorePath } from "../../../src/protocol/nix/StorePath.ts"
 import { BuildRecords } from "../../../src/storage/BuildRecords.ts"
 import { BuildRepository } from "../../../src/storage/BuildRepository.ts"
@@ -143,6 +145,31 @@ layer(Storage)("builds", (it) => {
       // What it was lent is to be had again.
       yield* submit(derive())
       yield* pool.next
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("are not left on record as under way when what is to be recorded of them cannot be", () =>
+    Effect.gen(function* () {
+      const events: Array<Event> = []
+      const append = (event: Event) => Effect.sync(() => void events.push(event))
+      const cause = new MissingNar({ narHash: Sha256.make("0".repeat(64)) })
+      const broken = Effect.fail(new StorageError({ operation: "recording the end of an attempt", cause }))
+      const records = { ...(yield* BuildRepository), endAttempt: () => broken }
+      const { pool, submit } = yield* Effect.provideService(world(), BuildRepository, records)
+      const scope = yield* Scope.make()
+      const waiting = yield* Scope.provide(submit(derive()), scope).pipe(
+        Effect.provideService(Journal, { append, written: Effect.void })
+      )
+      const builder = yield* pool.next
+      yield* builder.end(failing)
+
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(waiting.answer)))
+      yield* Scope.close(scope, Exit.void)
+      const [latest] = yield* Effect.flatMap(BuildRecords, (found) => found.list({ limit: 1 }))
+      assert.strictEqual(latest?.state, "cancelled")
+      assert.strictEqual(latest?.attempts[0]?.outcome, "cancelled")
+      const told = events.flatMap(({ _tag }) => (/^(Build|Attempt)/.test(_tag) ? [_tag] : []))
+      assert.deepStrictEqual(told, ["BuildQueued", "AttemptStarted", "AttemptEnded", "BuildEnded"])
     }).pipe(Effect.scoped)
   )
 
