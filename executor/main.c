@@ -102,6 +102,13 @@ static struct exited await(const struct builder *builder, int master)
 			break;
 	}
 	kill(builder->pid, SIGKILL);
+	/* What has much memory or many processes takes a while to be gone, and we live meanwhile. */
+	while (!events[2].revents) {
+		if (channel_poll(&events[1], 2) < 0)
+			fail("poll", "the builder");
+		if (events[1].revents)
+			channel_end(0);
+	}
 	if (wait4(builder->pid, &status, 0, &usage) != builder->pid)
 		fail("wait4", "the builder");
 	close(events[2].fd);

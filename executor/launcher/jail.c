@@ -3,16 +3,15 @@
 
 #include <fcntl.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../die.h"
+#include "enter.h"
 
 enum {
 	DIRECTORIES_MAX = 8,
@@ -50,7 +49,6 @@ void jail(unsigned id, char *const *directories, char *const *program, int last)
 {
 	static const struct rlimit processes = { PROCESSES_MAX, PROCESSES_MAX };
 	char *const environment[] = { NULL };
-	pid_t parent = getppid();
 
 	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL))
 		die("unshare");
@@ -63,8 +61,7 @@ void jail(unsigned id, char *const *directories, char *const *program, int last)
 	if (syscall(SYS_close_range, last + 1, ~0u, 0))
 		die("close_range");
 	/* The change of user has cleared it. */
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
-		die("the parent is gone");
+	end_with_parent();
 	execve(program[0], program, environment);
 	die("execve of %s", program[0]);
 }

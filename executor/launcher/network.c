@@ -146,6 +146,9 @@ static pid_t fork_pasta(const struct asked *asked, const int ends[2])
 		int gate;
 
 		die_with(keeper);
+		/* What is read from it is the keeper's word, and pasta listens to builds. */
+		if (dup2(2, 1) < 0)
+			die("dup2");
 		hear(ends[1]);
 		gate = open_namespace(keeper);
 		say(ends[1]);
@@ -296,9 +299,11 @@ static void write_map(pid_t process, const char *file, unsigned id)
 }
 
 /* The keeper is root of a namespace in which it is the only user there is, and outside of which it is `id`. */
-static _Noreturn void become_keeper(const struct asked *asked, pid_t launcher, int end, const sigset_t *signals)
+static _Noreturn void become_keeper(const struct asked *asked, pid_t launcher, const int ends[2], const sigset_t *signals)
 {
-	hear(end);
+	/* Ours alone is the other end, so that the launcher's death is heard of. */
+	close(ends[0]);
+	hear(ends[1]);
 	if (setgroups(0, NULL) || setresgid(0, 0, 0) || setresuid(0, 0, 0))
 		die("becoming id 0 of the network's namespace");
 	/* The change of user has cleared what was set before; and who may not be looked at cannot look at itself. */
@@ -346,7 +351,7 @@ int network_run(unsigned id, char *const *words)
 	if (keeper < 0)
 		die("clone");
 	if (keeper == 0)
-		become_keeper(&asked, launcher, ends[1], &signals);
+		become_keeper(&asked, launcher, ends, &signals);
 	write_map(keeper, "uid_map", id);
 	write_map(keeper, "gid_map", id);
 	say(ends[0]);

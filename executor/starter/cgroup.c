@@ -21,6 +21,8 @@ static const char *const controllers[] = { "memory", "cpu", "pids" };
 
 #define UNIFIED_CONTROLLERS "+memory +cpu +pids"
 
+enum { MAKE_TRIES = 100 };
+
 /* Whether a comma-separated list has the word. */
 static int has(const char *list, const char *word)
 {
@@ -145,18 +147,24 @@ static int give(const struct user *user, const char *directory, const char *name
 	return chown(path, user->uid, user->gid);
 }
 
-static int make(const struct user *user, const char *controller, char *directory)
+/* What is there already, of a try before, is as good. */
+static int make_group(const char *path)
+{
+	return mkdir(path, 0755) && errno != EEXIST ? -1 : 0;
+}
+
+static int try_to_make(const struct user *user, const char *controller, char *directory)
 {
 	char group[PATH_MAX], leaf[PATH_MAX + 16];
 
 	if (!own_group(controller, group)) {
-		errno = ENOENT;
+		errno = ENOTSUP;
 		return -1;
 	}
 	remove_left_over(group, "drover.");
 	if (snprintf(directory, PATH_MAX, "%s/drover.%d", group, getpid()) >= PATH_MAX)
 		return -1;
-	if (mkdir(directory, 0755))
+	if (make_group(directory))
 		return -1;
 	if (*controller) {
 		if (give(user, directory, ".") || give(user, directory, "cgroup.procs") || give(user, directory, "tasks"))
@@ -164,7 +172,7 @@ static int make(const struct user *user, const char *controller, char *directory
 		return write_file(directory, "cgroup.procs", "0");
 	}
 	snprintf(leaf, sizeof(leaf), "%s/server", directory);
-	if (mkdir(leaf, 0755) || write_file(leaf, "cgroup.procs", "0"))
+	if (make_group(leaf) || write_file(leaf, "cgroup.procs", "0"))
 		return -1;
 	/* Refused while other processes are in our own group, which is then not ours to divide. */
 	if (write_file(group, "cgroup.subtree_control", UNIFIED_CONTROLLERS) ||
@@ -173,6 +181,19 @@ static int make(const struct user *user, const char *controller, char *directory
 	if (give(user, directory, ".") || give(user, directory, "cgroup.procs") || give(user, leaf, "cgroup.procs"))
 		return -1;
 	return give(user, directory, "cgroup.subtree_control");
+}
+
+/* Another that starts just now takes a group that is not yet entered for left over. */
+static int make(const struct user *user, const char *controller, char *directory)
+{
+	int failed = -1;
+
+	for (int tries = 0; failed && tries < MAKE_TRIES; tries++) {
+		failed = try_to_make(user, controller, directory);
+		if (failed && errno != ENOENT && errno != ENODEV)
+			break;
+	}
+	return failed;
 }
 
 static void add(struct cgroups *cgroups, const char *name, const char *directory)

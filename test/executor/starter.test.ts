@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { spawnSync } from "node:child_process"
+import { execFile, spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
+import { promisify } from "node:util"
 import * as processes from "../support/processes.ts"
 
 const root = path.resolve(import.meta.dirname, "../..")
@@ -39,6 +40,25 @@ describe("a server started as root", () => {
       assert.isAbove(uid, 0)
       assert.strictEqual(fs.statSync(data).uid, uid)
       assert.deepStrictEqual(fs.readdirSync(path.join(data, "scratch")), [])
+    })
+  )
+
+  it.effect.skipIf(!isRoot)("has the same control groups as others that start at that moment", () =>
+    Effect.gen(function* () {
+      const programs = yield* processes.programs
+      const told = Effect.gen(function* () {
+        const words = ["--data", yield* processes.directory, "--", "/bin/sh", "-c", "echo $@", "sh"]
+        const started = promisify(execFile)(path.join(programs, "starter"), words, { encoding: "utf8" })
+        const { stdout } = yield* Effect.promise(() => started)
+        return [...stdout.matchAll(/--cgroup (\w+)=/g)].map(([, controller]) => controller)
+      })
+
+      const all = yield* Effect.all(
+        Array.from({ length: 48 }, () => told),
+        { concurrency: 6 }
+      )
+
+      assert.deepStrictEqual([...new Set(all.map((controllers) => controllers.join(" ")))], [all[0]?.join(" ")])
     })
   )
 
