@@ -58,6 +58,7 @@ import { LogStore } from "./storage/LogStore.ts"
 import { NarStore } from "./storage/NarStore.ts"
 import { Postgres } from "./storage/Postgres.ts"
 import { ReadLogRepository } from "./storage/ReadLogRepository.ts"
+import * as Predecessor from "./storage/Predecessor.ts"
 import { QuotaRepository } from "./storage/QuotaRepository.ts"
 import { RealisationRepository } from "./storage/RealisationRepository.ts"
 import { ReuseRepository } from "./storage/ReuseRepository.ts"
@@ -118,6 +119,7 @@ const storage = ({ dataDir }: Config) => {
     Layer.provideMerge(held),
     Layer.provideMerge(Tenure.layer),
     Layer.provideMerge(Database.layer),
+    Layer.provide(Predecessor.layer(dataDir)),
     Layer.provide(Postgres.embedded({ dataDirectory: dataDir }))
   )
 }

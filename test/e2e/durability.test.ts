@@ -30,9 +30,9 @@ const again = (options: { readonly arguments?: ReadonlyArray<string> } = {}) => 
  */
 const killServer = () => {
   const family = ProcessTable.familyOf(world.drover.process.pid).filter(({ command }) => !/^\S*postgres/.test(command))
-  const isServer = ({ command }: ProcessTable.Entry) => command.includes("/src/main.ts\0")
   for (const { pid } of [...family.filter(isServer), ...family.toReversed()]) kill(pid)
 }
+const isServer = ({ command }: ProcessTable.Entry) => command.includes("/src/main.ts\0")
 /** SIGKILL for the database. */
 const killDatabase = () => {
   const file = path.join(world.drover.ready.data, "postgres/postmaster.pid")
@@ -111,6 +111,36 @@ describe("a database that is killed", () => {
     await client.store.must(["cat", out.trim()])
     const build = await eventually(await client.derivation(lasting), ({ state }) => state === "succeeded")
     assert.deepStrictEqual(build.attempts.at(-1)?.outcome, "succeeded")
+  })
+})
+
+describe("a server that is stopped, and whose database is lost meanwhile", () => {
+  it("is ended by the next one, which takes up what was under way and is not disturbed", async () => {
+    const client = await world.client()
+    const pause = sleep()
+    const lasting = derivation("taken-over", `echo begun; ${pause.command}; echo over; echo > $out`)
+    const building = client.startBuild(lasting, "ssh-ng")
+    await building.line(/^begun$/)
+    const first = world.drover
+    const [server] = ProcessTable.familyOf(first.process.pid).filter(isServer)
+    if (server === undefined) throw new Error("expected the server's own process, found none")
+
+    // A word to the disk, and all that was said before goes with it.
+    await world.addAccount("synced")
+    process.kill(server.pid, "SIGSTOP")
+    killDatabase()
+    await again()
+    await first.process.ended
+    const { status } = await building.ended
+    const back = client.startBuild(lasting, "ssh-ng")
+    await back.line(/^begun$/)
+    await pause.end()
+    const { err, status: then } = await back.ended
+
+    assert.notStrictEqual(status, 0)
+    assert.strictEqual(then, 0, err)
+    const build = await eventually(await client.derivation(lasting), ({ state }) => state === "succeeded")
+    assert.deepStrictEqual(outcomesOf(build), ["lost", "succeeded"])
   })
 })
 

@@ -2,6 +2,7 @@ import { PgClient } from "@effect/sql-pg"
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Redacted, Schedule, Scope } from "effect"
 import { SqlClient } from "effect/sql"
+import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Database from "../../src/storage/Database.ts"
@@ -136,6 +137,24 @@ describe("Postgres", () => {
       // The number of a process that died has been given to somebody else: to this test.
       const stale = [process.pid, `${directory}/postgres`, 1, 5432, "/nowhere", "", "1 1", "ready", ""]
       fs.writeFileSync(path.join(directory, "postgres/postmaster.pid"), stale.join("\n"))
+
+      const { sql } = yield* start(directory)
+
+      assert.lengthOf(yield* sql`select 1`, 1)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("starts where one that is dead, but not buried, has left the lock of its socket", () =>
+    Effect.gen(function* () {
+      const directory = yield* used
+      fs.mkdirSync(path.join(directory, "postgres.socket"), { mode: 0o777 })
+      // As of a dead server whose Drover is stopped, its number is still taken.
+      const dead = yield* Effect.acquireRelease(
+        Effect.sync(() => spawn("sleep", ["1000"], { stdio: "ignore" })),
+        (child) => Effect.sync(() => child.kill("SIGKILL"))
+      )
+      const left = [dead.pid, `${directory}/postgres`, 1, 5432, `${directory}/postgres.socket`, ""]
+      fs.writeFileSync(path.join(directory, "postgres.socket/.s.PGSQL.5432.lock"), left.join("\n"))
 
       const { sql } = yield* start(directory)
 

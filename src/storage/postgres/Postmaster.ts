@@ -110,6 +110,9 @@ export const start = Effect.fnUntraced(function* (options: {
     ...Object.entries({ ...settings, ...options.settings }).flatMap(([name, value]) => ["-c", `${name}=${value}`])
   ]
   const child = yield* file(operation, command, async () => {
+    // Nothing runs here, but one that is dead and not buried keeps its number, and that is all PostgreSQL asks for. Of two
+    // that start at once, the one that comes second is refused by the other file that names the first.
+    await fs.rm(`${socketDirectory}/.s.PGSQL.5432.lock`, { force: true })
     const log = await fs.open(`${directory}.log`, "w", 0o600)
     try {
       return await new Promise<ChildProcess>((resolve, reject) => {
