@@ -12,6 +12,7 @@ import type { Job } from "../Job.ts"
 import { OutputRefused } from "../OutputImport.ts"
 import type { Ended, Running } from "../Sandbox.ts"
 import { SandboxError } from "../SandboxError.ts"
+import * as Contents from "./Contents.ts"
 import type { ExecutorChannel } from "./DuplexChannel.ts"
 import * as Frame from "./Frame.ts"
 
@@ -63,13 +64,16 @@ export const start = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Running, SandboxError> {
   let state: Frame.State = "Starting"
   const ended = yield* Deferred.make<Ended, SandboxError>()
-  const contents = contentsOf(channel)
+  const contents = Contents.make(channel.input)
   const countBeat = yield* beatCounter()
 
   const heard = Effect.gen(function* () {
     const header = Frame.header(yield* Source.take(channel.input, Frame.headerBytes))
     if (header instanceof WireError) return yield* header
-    if (state === "Sending" && Frame.isContents(header)) return contents.begin(header.length)
+    if (state === "Sending" && Frame.isContents(header)) {
+      contents.begin(header.length)
+      return { _tag: "NarData", bytes: nothing } as const
+    }
     const payload = yield* Source.take(channel.input, header.length)
     const frame = Frame.decode(header, payload, job.outputs.length)
     return frame instanceof WireError ? yield* frame : frame
@@ -165,38 +169,11 @@ const summary = (
     outputs: job.outputs.filter((_, index) => exited.present[index] === true).map(({ name }) => name)
   }))
 
-/** What is still on the channel of a piece of an output. */
-interface Contents {
-  readonly begin: (length: number) => Frame.FromExecutor
-  readonly left: () => number
-  readonly peek: Effect.Effect<Uint8Array, SandboxError>
-  readonly advance: (count: number) => void
-}
-
-const contentsOf = ({ input }: ExecutorChannel): Contents => {
-  let left = 0
-  return {
-    begin: (length) => {
-      left = length
-      return { _tag: "NarData", bytes: nothing }
-    },
-    left: () => left,
-    peek: Effect.flatMap(input.peek, (chunk) => {
-      if (chunk.length === 0) return Effect.fail(failed("listening to the executor", Source.ended("a NAR").message))
-      return Effect.succeed(chunk.length > left ? chunk.subarray(0, left) : chunk)
-    }),
-    advance: (count) => {
-      left -= count
-      input.advance(count)
-    }
-  }
-}
-
 const nothing = new Uint8Array(0)
 
 /** The NAR out of its frames. */
 const sourceOf = (
-  contents: Contents,
+  contents: Contents.Contents,
   explained: <A>(effect: Effect.Effect<A, SandboxError>) => Effect.Effect<A, SandboxError>,
   next: Effect.Effect<Frame.FromExecutor, SandboxError>,
   refuse: (reason: Frame.Refusal, path: string) => OutputRefused
