@@ -59,7 +59,8 @@ describe("contents of an output", () => {
       Effect.gen(function* () {
         const [framed, shared, short] = [chunkOf(40_000), chunkOf(80_000).subarray(40_000), chunkOf(100)]
         const last = chunkOf(20_000)
-        const input = sourceOf([framed, shared, short, last])
+        // Lent twice.
+        const input = sourceOf([framed, shared, shared, short, last])
         const contents = Contents.make(input)
 
         contents.begin(30_000)
@@ -67,7 +68,7 @@ describe("contents of an output", () => {
         // A frame of another kind, which whoever is told of it may keep.
         const kept = (yield* input.peek).subarray(0, 5_000)
         input.advance(5_000)
-        contents.begin(5_000 + shared.length + short.length + last.length)
+        contents.begin(5_000 + 2 * shared.length + short.length + last.length)
         yield* read(contents, 65_536)
 
         assert.strictEqual(kept.length, 5_000)
