@@ -88,7 +88,7 @@ export class BuildRepository extends Context.Service<
     /** Makes this the current attempt, and the build `building`. One that still ran is lost; one that has ended stays so. */
     readonly beginAttempt: (build: string, attempt: NewAttempt) => Effect.Effect<Written, StorageError>
     readonly endAttempt: (attempt: AttemptId, end: AttemptEnd) => Effect.Effect<Written, StorageError>
-    /** `attempt`: the one whose word it is. Where that is none, anybody's counts. */
+    /** `attempt`: the one whose word it is, which is to have ended. Where that is none, anybody's counts. */
     readonly finish: (build: string, end: BuildEnd, attempt?: AttemptId) => Effect.Effect<Written, StorageError>
     /** Which limit of a waiter's ended the last attempt of a build. */
     readonly setLimit: (build: string, seconds: number) => Effect.Effect<void, StorageError>
@@ -194,6 +194,10 @@ export class BuildRepository extends Context.Service<
               from (select ${holds}) as tenure
               where id = ${build}::uuid and ended_at is null
                 and (${attempt ?? null}::uuid is null or current_attempt = ${attempt ?? null}::uuid)
+                -- Its end was not synced, and may be lost.
+                and not exists (
+                  select from attempt where attempt.id = ${attempt ?? null}::uuid and attempt.ended_at is null
+                )
               returning id
             ), made as (
               insert into build_output (build, name, path, nar_hash, reference_paths, ca)

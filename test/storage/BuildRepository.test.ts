@@ -148,6 +148,20 @@ layer(Repositories)("BuildRepository", (it) => {
     })
   )
 
+  it.effect("takes no end of a build from an attempt whose own end a killed database has lost", () =>
+    Effect.gen(function* () {
+      const builds = yield* BuildRepository
+      const { id } = yield* newBuild
+      const attempt = yield* newAttempt(id)
+
+      assert.strictEqual(yield* builds.finish(id, success, attempt.id), "superseded")
+      assert.deepStrictEqual(yield* outcomes(id), [null])
+      yield* builds.endAttempt(attempt.id, end("succeeded"))
+      assert.strictEqual(yield* builds.finish(id, success, attempt.id), "written")
+      assert.deepStrictEqual(yield* outcomes(id), ["succeeded"])
+    })
+  )
+
   it.effect("takes the first end of an attempt and of a build, and begins nothing after it", () =>
     Effect.gen(function* () {
       const builds = yield* BuildRepository

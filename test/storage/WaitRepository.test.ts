@@ -171,6 +171,7 @@ layer(Repositories, { excludeTestServices: true })("WaitRepository", (it) => {
       const success = { state: "succeeded", status: "Built", message: "", outputs: [] } as const
       assert.strictEqual(yield* records.finish(building, success, id), "superseded")
       assert.deepStrictEqual(yield* outcomes(building), ["lost", null])
+      yield* records.endAttempt(next, late_)
       assert.strictEqual(yield* records.finish(building, success, next), "written")
     })
   )
