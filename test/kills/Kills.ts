@@ -36,6 +36,9 @@ export interface Report {
 /** Milliseconds after which a user gives up, and the build is lost: a server takes its time to start on a busy machine. */
 const givingUpMilliseconds = 15 * 60_000
 
+/** Milliseconds after which one try hangs: none takes more than seconds, and what was killed is back in as many. */
+const hangingMilliseconds = 4 * 60_000
+
 /** Milliseconds before a build is tried again. */
 const pauseMilliseconds = 300
 
@@ -145,7 +148,13 @@ class Run {
     let said = ""
     const until = performance.now() + givingUpMilliseconds
     for (let tries = 1; performance.now() < until; tries++) {
-      const ended = await client.build(expression, tries % 2 === 0 ? "ssh" : "ssh-ng")
+      const building = client.startBuild(expression, tries % 2 === 0 ? "ssh" : "ssh-ng")
+      const hanging = setTimeout(() => {
+        this.#lost.push(`${name}: try ${tries} has hung for ${hangingMilliseconds / 60_000} minutes`)
+        building.signal("SIGKILL")
+      }, hangingMilliseconds)
+      const ended = await building.ended
+      clearTimeout(hanging)
       if (ended.status === 0) {
         const output = ended.out.trim()
         const found = await client.store.run(["cat", output])
