@@ -15,10 +15,12 @@
  *
  * A host that cannot give a sandbox is lent no more, and what it would have got waits or goes elsewhere: each build
  * tried there meanwhile would be lost like the last. A sandbox that is lost with its build in it says less, since a
- * build can end its own: the host stays in service until it has failed a probe, which nobody's build has a hand in.
- * However it left, a host comes back by a probe alone, each later than the last, until a build has had its answer.
+ * build can end its own: then a probe decides at once, which nobody's build has a hand in, and the host is withheld for
+ * no longer than that. However it left, a host comes back by a probe alone, each later than the last, until a build has
+ * had its answer.
  *
- * Invariant: it is lent exactly in `Serving` and `Doubted`, and `Withdraw` and `Restore` come in turns.
+ * Invariant: it is lent exactly in `Serving`, so that what a probe takes of it is lent to nobody else; `Withdraw` and
+ * `Restore` come in turns.
  */
 import { Schema } from "effect"
 import type * as Lifecycle from "../Lifecycle.ts"
@@ -63,7 +65,7 @@ export const Message = Schema.TaggedUnion({
 export type Message = typeof Message.Type
 
 export const Command = Schema.TaggedUnion({
-  Withdraw: { why: Schema.Literals(["quarantined", "drained"]), reason: Schema.String },
+  Withdraw: { why: Schema.Literals(["quarantined", "doubted", "drained"]), reason: Schema.String },
   Restore: {},
   Probe: { probe: Schema.Int },
   ProbeLater: { probe: Schema.Int, milliseconds: Schema.Int }
@@ -81,19 +83,24 @@ type Probed = Extract<Message, { readonly _tag: "Probed" }>
 export const probeMilliseconds = (strikes: number): number =>
   strikes <= 1 ? 0 : Math.min(1000 * 2 ** Math.min(strikes - 2, 30), probeMillisecondsMax)
 
-const quarantine = (count: Count, reason: string): readonly [State, Command] => {
+/** Of one that is not lent. */
+const quarantine = (count: Count, reason: string): Step => {
   const strikes = count.strikes + 1
   const probe = count.probe + 1
   return [
     Quarantined.make({ strikes, probe, reason }),
-    ProbeLater.make({ probe, milliseconds: probeMilliseconds(strikes) })
+    [ProbeLater.make({ probe, milliseconds: probeMilliseconds(strikes) })]
   ]
 }
 
 const withdraw = (count: Count, reason: string): Step => {
   const [state, later] = quarantine(count, reason)
-  return [state, [Withdraw.make({ why: "quarantined", reason }), later]]
+  return [state, [Withdraw.make({ why: "quarantined", reason }), ...later]]
 }
+
+/** What a probe that was asked for makes of it. */
+const judge = (count: Count, trouble: string | null): Step =>
+  trouble === null ? [serve(count), [Restore.make({})]] : quarantine(count, trouble)
 
 const lose = ({ losses, probe, strikes }: Extract<State, { readonly _tag: "Serving" }>, loss: Loss): Step => {
   const recent = [...losses.filter(({ at }) => loss.at - at < lossesMilliseconds), loss]
@@ -102,7 +109,11 @@ const lose = ({ losses, probe, strikes }: Extract<State, { readonly _tag: "Servi
   if (new Set(recent.map(({ build }) => build)).size < lossesMax)
     return [Serving.make({ strikes, probe, losses: recent.slice(-lossesKept) }), []]
   const next = probe + 1
-  return [Doubted.make({ strikes, probe: next, reason: loss.detail }), [Probe.make({ probe: next })]]
+  const { detail: reason } = loss
+  return [
+    Doubted.make({ strikes, probe: next, reason }),
+    [Withdraw.make({ why: "doubted", reason }), Probe.make({ probe: next })]
+  ]
 }
 
 /** A build that loses its sandbox over and over is one build: more of it than this need not be remembered. */
@@ -136,10 +147,10 @@ export const table: Lifecycle.Table<State, Message, Command> = {
     Drain: drainLent
   },
   Doubted: {
-    Probed: ours((state, { trouble }) => (trouble === null ? [serve(state), []] : withdraw(state, trouble))),
+    Probed: ours((state, { trouble }) => judge(state, trouble)),
     // A sandbox that nobody can have is enough by itself.
-    Lost: (state, { loss }) => (loss.fault === "host" ? withdraw(state, loss.detail) : [state, []]),
-    Drain: drainLent
+    Lost: (state, { loss }) => (loss.fault === "host" ? quarantine(state, loss.detail) : [state, []]),
+    Drain: drainWithdrawn
   },
   Quarantined: {
     ProbeDue: ({ reason, strikes, ...state }, { probe }) =>
@@ -149,11 +160,7 @@ export const table: Lifecycle.Table<State, Message, Command> = {
     Drain: drainWithdrawn
   },
   Probing: {
-    Probed: ours((state, { trouble }) => {
-      if (trouble === null) return [serve(state), [Restore.make({})]]
-      const [next, later] = quarantine(state, trouble)
-      return [next, [later]]
-    }),
+    Probed: ours((state, { trouble }) => judge(state, trouble)),
     Drain: drainWithdrawn
   },
   Drained: {

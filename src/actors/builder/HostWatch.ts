@@ -2,7 +2,8 @@
  * The watch over one host: performs what `HostLifecycle` decides.
  *
  * It is told how each sandbox came to its end, and tells whoever lends the host when that has to stop. A probe is a
- * sandbox of the host's own, run beside whatever runs there: it takes a fraction of what a build does, for a moment.
+ * sandbox of the host's own, run beside what still runs there, once there is room for it: what it takes is lent to nobody
+ * else, since a host that is probed is not lent.
  */
 import { Duration, Effect, FiberMap, Option, type Scope, Stream } from "effect"
 import type { HostId } from "../../domain/Host.ts"
@@ -23,6 +24,8 @@ export interface HostWatch {
 export interface Options {
   readonly host: HostId
   readonly probe: Effect.Effect<void, BuilderLost>
+  /** Returns once a probe has its room. As little as that is what a build needs at the least, so nobody waits for it. */
+  readonly room: Effect.Effect<void>
   readonly lend: (lending: Lending, reason: string) => Effect.Effect<void>
   readonly isDrained: boolean
   /** The most builders that may run on it at a time: each owes one word. */
@@ -39,7 +42,7 @@ export const spawn = Effect.fnUntraced(function* (options: Options): Effect.fn.R
   const { host, lend } = options
   // One of a kind at a time: a probe that is begun, or due, ends the one before.
   const calls = yield* FiberMap.make<"probe" | "later">()
-  const trouble: Effect.Effect<string | null> = options.probe.pipe(
+  const probed: Effect.Effect<string | null> = options.probe.pipe(
     Effect.as(null),
     Effect.timeoutOrElse({
       duration: probeTime,
@@ -49,6 +52,7 @@ export const spawn = Effect.fnUntraced(function* (options: Options): Effect.fn.R
     // A probe that dies has told as much as one that fails.
     Effect.catchDefect((defect) => Effect.succeed(String(defect)))
   )
+  const trouble = Effect.andThen(options.room, probed)
 
   const perform = (command: Command, self: Pick<HostWatch, "tell">): Effect.Effect<void> =>
     Command.match(command, {

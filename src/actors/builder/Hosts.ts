@@ -12,7 +12,7 @@ import { recorded } from "../build/Recorded.ts"
 import { Scheduler } from "../scheduler/Scheduler.ts"
 import { keep } from "../Supervisor.ts"
 import { type Assignment, BuilderLost, BuilderPool, type BuildFailed, type Kind } from "./BuilderPool.ts"
-import type { HostBuilders } from "./HostBuilders.ts"
+import { type HostBuilders, probeNeed } from "./HostBuilders.ts"
 import { Message, start, type State } from "./HostLifecycle.ts"
 import * as HostWatch from "./HostWatch.ts"
 
@@ -86,6 +86,7 @@ export const layer = (members: readonly [HostBuilders, ...ReadonlyArray<HostBuil
           watch = yield* HostWatch.spawn({
             host: host.id,
             probe: member.probe,
+            room: scheduler.vacant(host.id, probeNeed),
             lend: (lending) => (isFinishing ? Effect.void : scheduler.lend(host.id, lending)),
             isDrained,
             buildersMax: host.cores

@@ -26,7 +26,7 @@ import { ReadLogRepository } from "../../storage/ReadLogRepository.ts"
 import type { StorageError } from "../../storage/StorageError.ts"
 import * as Tracing from "../../telemetry/Tracing.ts"
 import { type Assignment, BuilderLost, BuildFailed, builtOutput, type Finished } from "./BuilderPool.ts"
-import type { HostBuilders } from "./HostBuilders.ts"
+import { type HostBuilders, probeNeed } from "./HostBuilders.ts"
 
 /** What the operator lends of the machine. */
 export interface Room {
@@ -144,9 +144,6 @@ export const make = Effect.fnUntraced(function* (
   }
 })
 
-/** The least that a machine starts with. */
-const probeMemoryBytes = 256 * 2 ** 20
-
 /** A builder that ends at once. */
 const probing = (attempt: AttemptId, system: string): Job.Job => {
   const name = "00000000000000000000000000000000-drover-probe"
@@ -161,11 +158,10 @@ const probing = (attempt: AttemptId, system: string): Job.Job => {
     environment: []
   }
   const outputs = OutputPlan.of(derivationPath, derivation)
-  const cores = 1
   const job =
     outputs instanceof WireError
       ? outputs
-      : Job.make({ attempt, derivationPath, derivation, closure: [], outputs, cores, memoryBytes: probeMemoryBytes })
+      : Job.make({ attempt, derivationPath, derivation, closure: [], outputs, ...probeNeed })
   // It is a derivation like any other, and always the same one.
   if (job instanceof WireError || job instanceof Job.JobRefused) throw job
   return job

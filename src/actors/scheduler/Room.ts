@@ -125,6 +125,15 @@ export const take = (room: Room, entry: Entry, price: Amount): Room =>
 export const give = (room: Room, entry: Entry, price: Amount): Room =>
   replace(room, entry, { ...entry, free: plus(entry.free, price) })
 
+/** Whether a host that is not lent has this much free, or is free: then it stays so. */
+export const isVacant = (room: Room, id: HostId, need: Pick<Need, "cores" | "memoryBytes">): boolean => {
+  const entry = find(room, id)
+  if (entry === null || entry.state === "open") return false
+  const [price, whole] = [priceOn(entry.host, need), wholeOf(entry.host)]
+  const cores = Math.min(price.cores, whole.cores)
+  return fits({ cores, memoryBytes: Math.min(price.memoryBytes, whole.memoryBytes) }, entry.free)
+}
+
 /** The host that has room for it now and will have the least left. */
 export const place = (room: Room, takers: ReadonlyArray<string>, need: Need): Entry | null => {
   let best: Entry | null = null

@@ -24,7 +24,7 @@ import { Journal } from "../../storage/Journal.ts"
 import { keep } from "../Supervisor.ts"
 import * as Chronicle from "./Chronicle.ts"
 import * as Queue from "./Queue.ts"
-import type { State } from "./Room.ts"
+import * as Room from "./Room.ts"
 import * as Standing from "./Standing.ts"
 
 /** No host that this service has could ever take it. */
@@ -59,6 +59,12 @@ interface Asker {
   readonly granted: Deferred.Deferred<Lease, NeverFits>
 }
 
+/** Room on a host that is waited for: there are no more of them than hosts. */
+interface Vacancy {
+  readonly isThere: (books: Queue.Books) => boolean
+  readonly there: Deferred.Deferred<void>
+}
+
 export class Scheduler extends Context.Service<
   Scheduler,
   {
@@ -67,7 +73,9 @@ export class Scheduler extends Context.Service<
     /** Asks for a lease, and waits until it is granted. */
     readonly lease: (need: Need) => Effect.Effect<Lease, NeverFits, Scope.Scope>
     /** Whether a host is lent from now on. What is lent of it stays lent. */
-    readonly lend: (host: HostId, state: State) => Effect.Effect<void>
+    readonly lend: (host: HostId, state: Room.State) => Effect.Effect<void>
+    /** Returns once a host that is not lent has this much free, or is free: it stays so until it is lent again. */
+    readonly vacant: (host: HostId, need: Pick<Need, "cores" | "memoryBytes">) => Effect.Effect<void>
     readonly tell: (change: Untimed<Change>) => Effect.Effect<void>
     readonly books: Effect.Effect<Queue.Books>
   }
@@ -81,6 +89,7 @@ export class Scheduler extends Context.Service<
         const journal = yield* Journal
         yield* Effect.forEach(Chronicle.opening(hosts), journal.append, { discard: true })
         const askers = new Map<LeaseId, Asker>()
+        const vacancies = new Set<Vacancy>()
 
         const tellAsker = <A>(lease: LeaseId, tell: (asker: Asker) => Effect.Effect<A>) => {
           const asker = askers.get(lease)
@@ -110,6 +119,9 @@ export class Scheduler extends Context.Service<
             if (message._tag === "Requested") {
               yield* tellAsker(message.need.lease, ({ entered }) => Deferred.succeed(entered, undefined))
             }
+            for (const { isThere, there } of vacancies) {
+              if (isThere(yield* Ref.get(books))) yield* Deferred.succeed(there, undefined)
+            }
           }).pipe(
             Effect.tapCause((cause) =>
               message._tag === "Requested"
@@ -132,6 +144,21 @@ export class Scheduler extends Context.Service<
         )
 
         const tell = (message: Untimed<Queue.Message>) => Effect.asVoid(Mailbox.offer(mailbox, message))
+
+        const vacant = (host: HostId, need: Pick<Need, "cores" | "memoryBytes">) =>
+          Effect.acquireUseRelease(
+            Effect.sync(() => {
+              const vacancy: Vacancy = {
+                isThere: ({ room }) => Room.isVacant(room, host, need),
+                there: Deferred.makeUnsafe()
+              }
+              vacancies.add(vacancy)
+              return vacancy
+            }),
+            ({ isThere, there }) =>
+              Effect.flatMap(Ref.get(books), (books) => (isThere(books) ? Effect.void : Deferred.await(there))),
+            (vacancy) => Effect.sync(() => vacancies.delete(vacancy))
+          )
 
         const request = (need: Need) =>
           Effect.uninterruptible(
@@ -174,6 +201,7 @@ export class Scheduler extends Context.Service<
           request,
           lease: (need) => Effect.flatMap(request(need), ({ granted }) => granted),
           lend: (host, state) => tell({ _tag: "HostChanged", host, state }),
+          vacant,
           tell,
           books: Ref.get(books)
         }

@@ -36,7 +36,7 @@ export type ShownBuild = typeof ShownBuild.Type
 /** A host as it is listed. */
 export const ListedHost = Schema.Struct({
   id: Schema.String,
-  /** `doubted`: lent, while a probe decides. `probing`, `quarantined` and `drained`: not lent. */
+  /** Only `serving` is lent. `doubted`: for the moment in which a probe decides. */
   state: Schema.Literals(["serving", "doubted", "probing", "quarantined", "drained"]),
   /** Why it is not simply lent; null where it is, or where the operator has said so. */
   reason: Schema.NullOr(Schema.String),

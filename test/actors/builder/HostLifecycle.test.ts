@@ -33,7 +33,7 @@ const lost = (fault: "host" | "sandbox", build: string, at = 0): Message =>
   Lost.make({ loss: { fault, build, at, detail: `lost ${build}` } })
 const broken = Array.from({ length: lossesMax }, () => lost("host", "one"))
 const suspicious = Array.from({ length: lossesMax }, (_, index) => lost("sandbox", `build ${index}`))
-const isLent = ({ _tag }: State) => _tag === "Serving" || _tag === "Doubted"
+const isLent = ({ _tag }: State) => _tag === "Serving"
 
 const told = Schema.Array(
   Schema.Union([
@@ -99,20 +99,20 @@ describe("a host's life", () => {
     assert.deepStrictEqual(commands, [])
   })
 
-  it("is doubted, and lent on, when several builds lose theirs, until a probe decides", () => {
+  it("is doubted when several builds lose theirs, and withheld until a probe decides", () => {
     const doubted = replay(suspicious)
     assert.strictEqual(doubted.state._tag, "Doubted")
-    assert.deepStrictEqual(tags(doubted.commands), ["Probe"])
+    assert.deepStrictEqual(tags(doubted.commands), ["Withdraw", "Probe"])
 
     assert.strictEqual(replay([...suspicious, Probed.make({ probe: 1, trouble: null })]).state._tag, "Serving")
     assert.strictEqual(replay([...suspicious, Probed.make({ probe: 1, trouble: "no boot" })]).state._tag, "Quarantined")
   })
 
-  it("is not lent on for doubt once it gives no sandbox, whatever its probe may say later", () => {
+  it("is more than doubted once it gives no sandbox, whatever its probe may say later", () => {
     const { commands, state } = replay([...suspicious, lost("host", "one"), Probed.make({ probe: 1, trouble: null })])
 
     assert.strictEqual(state._tag, "Quarantined")
-    assert.deepStrictEqual(tags(commands), ["Probe", "Withdraw", "ProbeLater"])
+    assert.deepStrictEqual(tags(commands), ["Withdraw", "Probe", "ProbeLater"])
   })
 
   it("forgets losses that an answer or enough time lies between", () => {

@@ -97,6 +97,7 @@ interface Attempted {
 interface Served {
   readonly pool: BuilderPool["Service"]
   readonly service: Hosts.Hosts["Service"]
+  readonly lease: Effect.Effect<Lease, never, Scope.Scope>
   /** One attempt: where it ran, and what it came to. */
   readonly attempt: (build?: string) => Effect.Effect<Attempted>
   readonly stateOf: (host: HostId) => Effect.Effect<State["_tag"] | undefined>
@@ -117,20 +118,21 @@ const served = Effect.fnUntraced(function* (
   const pool = Context.get(context, BuilderPool)
   const scheduler = Context.get(context, Scheduler)
   const service = Context.get(context, Hosts.Hosts)
+  // Each fits each host.
+  const lease = Effect.orDie(Effect.suspend(() => scheduler.lease(need())))
   const attempt: Served["attempt"] = (build) =>
     Effect.gen(function* () {
-      const lease = yield* scheduler.lease(need())
-      const exit = yield* Effect.exit(pool.run(assignment(lease, build), () => Effect.void))
-      return { host: lease.host, exit }
-      // Each fits each host.
-    }).pipe(Effect.orDie, Effect.scoped)
+      const lent = yield* lease
+      const exit = yield* Effect.exit(pool.run(assignment(lent, build), () => Effect.void))
+      return { host: lent.host, exit }
+    }).pipe(Effect.scoped)
   const stateOf: Served["stateOf"] = (id) =>
     Effect.map(service.list, (seen) => seen.find(({ host }) => host.id === id)?.state._tag)
   const until: Served["until"] = (id, state) =>
     Effect.flatMap(stateOf(id), (now) =>
       now === state ? Effect.void : Effect.andThen(Effect.yieldNow, until(id, state))
     )
-  return { pool, service, attempt, stateOf, until }
+  return { pool, service, lease, attempt, stateOf, until }
 })
 
 const lose = Effect.fnUntraced(function* (
@@ -188,7 +190,7 @@ describe("hosts", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("on which several builds lost their sandboxes are probed, and lent meanwhile", () =>
+  it.effect("on which several builds lost their sandboxes are probed, and lent again at once if they are well", () =>
     Effect.gen(function* () {
       const doubted = yield* machine("doubted")
       const service = yield* served([doubted])
@@ -197,10 +199,34 @@ describe("hosts", () => {
       yield* Queue.take(doubted.probed)
 
       yield* Queue.offer(doubted.ends, "failed")
-      const { exit } = yield* service.attempt()
-      assert.isTrue(Exit.isFailure(exit))
+      const waiting = yield* Effect.forkChild(service.attempt(), { startImmediately: true })
       yield* Queue.offer(doubted.probes, null)
       yield* service.until(doubted.id, "Serving")
+      assert.isTrue(Exit.isFailure((yield* Fiber.join(waiting)).exit))
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("are probed with room that is lent to nobody else", () =>
+    Effect.gen(function* () {
+      const full = yield* machine("full")
+      const service = yield* served([full])
+      yield* lose(service, full, "sandbox", several.slice(1))
+      // The last of them has lost its sandbox, and holds its lease until that is confirmed gone.
+      const lease = yield* Scope.make()
+      const lent = yield* Scope.provide(service.lease, lease)
+      yield* Queue.offer(full.ends, "sandbox")
+      yield* Effect.exit(Effect.scoped(service.pool.run(assignment(lent, "last"), () => Effect.void)))
+      yield* service.until(full.id, "Doubted")
+      const waiting = yield* Effect.forkChild(service.attempt(), { startImmediately: true })
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(yield* Queue.size(full.probed), 0)
+
+      yield* Scope.close(lease, Exit.void)
+      yield* Queue.take(full.probed)
+      yield* Queue.offer(full.ends, "well")
+      assert.isUndefined(waiting.pollUnsafe())
+      yield* Queue.offer(full.probes, null)
+      assert.isTrue(Exit.isSuccess((yield* Fiber.join(waiting)).exit))
     }).pipe(Effect.scoped)
   )
 
