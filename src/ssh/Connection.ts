@@ -108,9 +108,11 @@ export const make = Effect.fnUntraced(function* (wire: Wire, limits: ConnectionL
 
   /** Until a key is accepted and its possession proven, or there have been too many attempts. */
   const authenticate = Effect.gen(function* () {
-    for (let rejected = 0; rejected < limits.attemptsMax;) {
+    // Whether a key would do may be asked once for each attempt, and so that nobody asks for ever.
+    for (let rejected = 0, asked = 0; rejected < limits.attemptsMax && asked < 2 * limits.attemptsMax;) {
       const event = yield* Queue.take(events)
       if (event._tag !== "KeyOffered") continue
+      asked++
       const found = yield* judge(event)
       if (found === null) {
         rejected++
