@@ -208,13 +208,47 @@ describe("a job", () => {
     assert.include(refused({ environment: long }), "invalid file name")
   })
 
-  it("refuses graphs of which to follow all references takes too long", () => {
-    const names = Array.from({ length: 7000 }, (_, index) => StorePath.make(`${String(index).padStart(32, "0")}-path`))
-    const chain = names.map((name, index) => info(name, names.slice(index + 1, index + 2)))
-    const environment = { __json: JSON.stringify({ exportReferencesGraph: { g: [`/nix/store/${names[0]}`] } }) }
+  it("has the size of each path with all that it can reach, in whatever order they come", () => {
+    const environment = (root: StorePath) => ({
+      __json: JSON.stringify({ exportReferencesGraph: { g: [`/nix/store/${root}`] } })
+    })
+    const sizesOf = (closure: ReadonlyArray<PathInfo>, root: StorePath): ReadonlyMap<string, number> =>
+      new Map(
+        JSON.parse(file({ closure, environment: environment(root) }, ".attrs.json")).g.map(
+          ({ closureSize, path }: { path: string; closureSize: number }) => [path, closureSize]
+        )
+      )
+    const name = (index: number) => StorePath.make(`${String(index).padStart(32, "0")}-path`)
 
-    assert.strictEqual(made({ closure: chain.slice(-2000), environment: { __json: "{}" } }).files.length, 2)
-    assert.include(refused({ closure: chain, environment }), "references to follow")
+    const length = 9000
+    const chain = Array.from({ length }, (_, index) =>
+      info(name(index), [name(index), ...(index + 1 < length ? [name(index + 1)] : [])])
+    )
+    const sizes = sizesOf(chain, name(0))
+    for (const index of [0, 1, 31, 32, 4095, 4096, 4097, length - 1]) {
+      assert.strictEqual(sizes.get(`/nix/store/${name(index)}`), (length - index) * 100)
+    }
+
+    // Each refers to some before it, by more ways than one.
+    const web = Array.from({ length: 300 }, (_, index) =>
+      info(
+        name(index),
+        index === 0 ? [] : [name((index * 7) % index), name(index >> 1), name(index - 1 - ((index % 3) % index))]
+      )
+    )
+    const reach = new Map<StorePath, ReadonlySet<StorePath>>()
+    for (const { path, references } of web) {
+      reach.set(path, new Set([path, ...references.flatMap((reference) => [...(reach.get(reference) ?? [])])]))
+    }
+    const all = [
+      ...web,
+      info(
+        name(300),
+        web.map(({ path }) => path)
+      )
+    ]
+    const found = sizesOf(all.toReversed(), name(300))
+    for (const { path } of web) assert.strictEqual(found.get(`/nix/store/${path}`), reach.get(path)!.size * 100)
   })
 
   it("refuses a program's name that no kernel takes, and more outputs than the executor does", () => {
