@@ -1,5 +1,7 @@
 /** What outlives what: builds their server, answers the database, and a wait the client that waited. */
+import * as PgConnection from "@effect/sql-pg/PgConnection"
 import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
 import { readFileSync } from "node:fs"
 import * as path from "node:path"
 import type { Build } from "../support/Drover.ts"
@@ -141,6 +143,23 @@ describe("a server that is stopped, and whose database is lost meanwhile", () =>
     assert.strictEqual(then, 0, err)
     const build = await eventually(await client.derivation(lasting), ({ state }) => state === "succeeded")
     assert.deepStrictEqual(outcomesOf(build), ["lost", "succeeded"])
+  })
+})
+
+describe("a server that another has taken the database over from", () => {
+  it("says so, and ends", async () => {
+    const connection = { path: path.join(world.drover.ready.data, "postgres.socket/.s.PGSQL.5432"), username: "drover" }
+    const begin = Effect.gen(function* () {
+      const other = yield* PgConnection.make({ ...connection, database: "postgres" })
+      yield* other.queryValues("select begin_tenure()")
+    })
+    await Effect.runPromise(Effect.scoped(begin))
+
+    const { err, status } = await world.drover.process.ended
+    await again()
+
+    assert.strictEqual(status, 1, err)
+    assert.match(err, /level=FATAL .*found that another has taken it over/)
   })
 })
 
