@@ -57,9 +57,11 @@ const emptyStore = () => {
   return new Disk(image, new NarFiles())
 }
 
+const scratchBytes = 8 * 1024 * MiB
+
 const makeScratch = (file: string): number => {
   const fd = fs.openSync(file, "w+")
-  fs.ftruncateSync(fd, 8 * 1024 * MiB)
+  fs.ftruncateSync(fd, scratchBytes)
   const made = spawnSync("/usr/sbin/mkfs.ext4", ["-q", "-F", "-m", "0", "-O", "^has_journal,^resize_inode", file])
   if (made.status !== 0) throw new Error(`mkfs.ext4: ${made.stderr}`)
   return fd
@@ -100,6 +102,8 @@ const measure = async (guest: Guest.Guest): Promise<Measured> => {
     cores: 1,
     memoryBytes,
     hasNetwork: false,
+    origin: "booted",
+    scratchBytes,
     counterKilohertz,
     commandLine: guest.commandLine
   }).map((word) =>

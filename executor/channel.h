@@ -4,8 +4,9 @@
  * A frame is a type (u8), the length of its payload (u32, little-endian, at most FRAME_MAX) and the payload.
  * src/sandbox/executor/Frame.ts declares the same, and has the order in which each side speaks:
  *
+ *   executor  BOOTED                  a machine of the build's own, and no other; a copy of one that has said so does not
+ *   host      SEED, CLOCK, NETWORK    to such a machine
  *   executor  READY
- *   host      CLOCK, SEED, NETWORK    to a machine of the build's own, and to no other
  *   host      PROGRAM, ARGUMENT*, VARIABLE*, (BUILD_FILE | ETC_FILE, FILE_DATA*)*, OUTPUT*, RUN
  *   executor  LOG*, EXITED
  *   host      SEND                    any number of times, each answered before the next by
@@ -52,6 +53,7 @@ enum frame_type {
 	FRAME_NAR_REFUSED,	/* u8 enum refusal, path below the store directory */
 	FRAME_FAILED,		/* call: what it was about: error */
 	FRAME_HEARTBEAT,
+	FRAME_BOOTED,		/* the machine is up, and waits for its first frame */
 };
 
 enum { PROTOCOL_VERSION = 4 };

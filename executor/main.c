@@ -152,22 +152,22 @@ int main(int count, char **words)
 	struct exited exited;
 	int store;
 
-	if (is_machine)
-		pid1_start();
-	else if (count > 1)
-		channel_open(atoi(words[1]));
-	fcntl(channel_fd(), F_SETFD, FD_CLOEXEC);
 	/* Executed by descriptor, it would be called by its number. */
 	prctl(PR_SET_NAME, "executor");
 	signal(SIGPIPE, SIG_IGN);
 	umask(022);
+	if (is_machine) {
+		pid1_start();
+		pid1_wake();
+	} else if (count > 1) {
+		channel_open(atoi(words[1]));
+	}
+	fcntl(channel_fd(), F_SETFD, FD_CLOEXEC);
 	store = open_directory(STORE);
 	sandbox_prepare();
 	channel_write(FRAME_READY, version, sizeof(version));
-	if (is_machine) {
+	if (is_machine)
 		channel_beat(group_watch);
-		pid1_greet();
-	}
 	job_receive(&job, open_directory(BUILD_DIRECTORY), open_directory(ETC_DIRECTORY));
 	sandbox_mount(&job);
 	terminal = sandbox_terminal();

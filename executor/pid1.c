@@ -5,6 +5,7 @@
 #include "pid1.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/random.h>
 #include <poll.h>
 #include <string.h>
@@ -133,11 +134,22 @@ static void set_up_kernel(void)
 		fail("ioctl", "lo");
 }
 
+/* Whose copy we are looked for partitions on another disk, and may have kept what it read. */
+static void forget_contents(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || ioctl(fd, BLKFLSBUF, 0))
+		fail("ioctl", path);
+	close(fd);
+}
+
 static void mount_disk(const char *serial, const char *target, const char *type, unsigned long flags)
 {
 	char path[64];
 
 	device_disk(serial, path, sizeof(path));
+	forget_contents(path);
 	if (mount(path, target, type, flags, NULL))
 		fail("mount", target);
 }
@@ -191,10 +203,8 @@ void pid1_start(void)
 	channel_of_machine(device_port("drover.0"), end_machine);
 	set_up_kernel();
 	group_make();
-	mount_disk("store", "/store", "erofs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOATIME);
-	/* As a host has its own: there are programs whose tests look at such things. */
-	mount_disk("scratch", "/scratch", "ext4", 0);
-	make_places();
+	/* Here copies of this machine begin: nothing is under way, and nobody's disk has been mounted. */
+	channel_write(FRAME_BOOTED, NULL, 0);
 }
 
 static uint64_t number(const uint8_t *bytes)
@@ -247,14 +257,18 @@ static void raise_network(const struct frame *frame)
 	wire_raise((char *)frame->payload);
 }
 
-void pid1_greet(void)
+void pid1_wake(void)
 {
 	struct frame frame = channel_read();
 
-	set_clock(&frame);
-	frame = channel_read();
 	add_chance(&frame);
 	frame = channel_read();
+	set_clock(&frame);
+	frame = channel_read();
 	raise_network(&frame);
+	mount_disk("store", "/store", "erofs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOATIME);
+	/* As a host has its own: there are programs whose tests look at such things. */
+	mount_disk("scratch", "/scratch", "ext4", 0);
+	make_places();
 	close(initramfs);
 }

@@ -13,10 +13,13 @@
 #ifndef PID1_H
 #define PID1_H
 
-/* Makes of the bare machine what sandbox.h wants to be started in, and opens the channel. */
+/* Brings the kernel up and opens the channel: what is the same for every machine, which may be a copy of this one. */
 void pid1_start(void);
 
-/* Receives what a machine starts without: the time, chance, and perhaps a network. */
-void pid1_greet(void);
+/*
+ * Receives what a machine starts without, chance, the time, and perhaps a network, and makes of it what sandbox.h wants
+ * to be started in.
+ */
+void pid1_wake(void);
 
 #endif

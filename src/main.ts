@@ -182,11 +182,12 @@ const sandbox = (config: Config) => {
   const options = { dataDirectory: dataDir, egressAllow, systems, ...started }
   return sandbox === "process"
     ? ProcessSandbox.layer(options).pipe(Layer.provide(closures))
-    : MicroVmSandbox.layer({ ...options, subUids: divided(config).subUids, choice: sandbox }).pipe(
-        Layer.provide(blocks(config)),
-        Layer.provide(closures),
-        Layer.provide(SecureRandom.layerWebCrypto)
-      )
+    : MicroVmSandbox.layer({
+        ...options,
+        subUids: divided(config).subUids,
+        choice: sandbox,
+        templates: { sharing: config.templates, keptBackBytes: surroundings().memoryBytes - config.memoryBytes }
+      }).pipe(Layer.provide(blocks(config)), Layer.provide(closures), Layer.provide(SecureRandom.layerWebCrypto))
 }
 
 /** Of the file system's room: with a whole one of it, one account could leave none to the others. */

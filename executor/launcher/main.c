@@ -15,7 +15,8 @@
  *
  * NETWORK is a process whose network the executor shares, or `none`: then it has one of its own with nothing in it. Such
  * a process is told by `network`, which is told of in network.h. Nothing that we start is ever in the host's. A program
- * in a jail shares nothing: it is given the port of that network as its descriptor 8.
+ * in a jail shares nothing: it is given the port of that network as its descriptor 8. With `given` it has no network, and
+ * descriptor 8 is what whoever started us has put there.
  *
  * `run` ends once everything that it started is gone and SCRATCH is removed. SIGTERM makes that happen now. `jail`
  * becomes the program, as ID, with the directories as jail.h says; GROUPS is `keep` where the server's supplementary
@@ -51,7 +52,8 @@ static void open_port(const char *process)
 static void run_jailed(char **words)
 {
 	char **end = words + 4;
-	int has_port = strcmp(words[3], "none");
+	int is_given = !strcmp(words[3], "given");
+	int has_port = !is_given && strcmp(words[3], "none");
 
 	while (*end && strcmp(*end, "--"))
 		end++;
@@ -61,7 +63,7 @@ static void run_jailed(char **words)
 	enter(words[0], !strcmp(words[2], "keep"));
 	if (has_port)
 		open_port(words[3]);
-	jail((unsigned)number(words[1]), words + 4, end + 1, has_port ? JAIL_PORT : JAIL_PORT - 1);
+	jail((unsigned)number(words[1]), words + 4, end + 1, has_port || is_given ? JAIL_PORT : JAIL_PORT - 1);
 }
 
 int main(int count, char **words)

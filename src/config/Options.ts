@@ -11,6 +11,9 @@ import { type Setting, setting } from "./Setting.ts"
 const sandboxChoices = ["auto", "kvm", "emulated", "process"] as const
 export type SandboxChoice = (typeof sandboxChoices)[number]
 
+const sharings = ["account", "shared", "off"] as const
+type Sharing = (typeof sharings)[number]
+
 const address = (option: string, about: string, fallback: ListenAddress.ListenAddress) =>
   setting({
     option,
@@ -141,6 +144,17 @@ export const settings = {
     fallback: () => "auto",
     otherwise: "auto: a virtual machine, by KVM where it runs, else emulated",
     print: (choice) => choice
+  }),
+  /** Without it each machine boots; shared, a machine tells by its start whether others have had such a one. */
+  templates: setting<Sharing>({
+    option: "templates",
+    placeholder: "WHOSE",
+    about: "machines that begin as copies of one that has booted: account, shared or off",
+    allowed: `one of ${sharings.join(", ")}`,
+    parse: (text) => sharings.find((sharing) => sharing === text),
+    fallback: () => "account",
+    otherwise: "account: each account's machines of templates of their own",
+    print: (sharing) => sharing
   }),
   /** Without it nothing is shared between accounts; with too much in it, one of them could lie to the others. */
   isolating: setting<ReadonlyArray<Backend>>({

@@ -7,6 +7,7 @@
  * @see Nix `src/libstore/unix/build/derivation-builder.cc`
  */
 import { Schema } from "effect"
+import type { AccountId } from "../domain/Account.ts"
 import type { AttemptId } from "../domain/Attempt.ts"
 import { FailureStatus } from "../domain/Failure.ts"
 import type { PlannedOutput } from "../domain/OutputPlan.ts"
@@ -21,6 +22,8 @@ import { attributeFiles, cString, type File, rewriter, variables } from "./Envir
 
 export interface Job {
   readonly attempt: AttemptId
+  /** Whose it is; null for our own. */
+  readonly account: AccountId | null
   /** For messages. */
   readonly derivationPath: StorePath
   readonly system: string
@@ -61,6 +64,8 @@ export class JobRefused extends Schema.TaggedError<JobRefused>()("JobRefused", {
 
 export interface JobOptions {
   readonly attempt: AttemptId
+  /** Left out for our own. */
+  readonly account?: AccountId
   readonly derivationPath: StorePath
   readonly derivation: BasicDerivation
   readonly outputs: ReadonlyArray<PlannedOutput>
@@ -139,6 +144,7 @@ export const make = (options: JobOptions): Job | JobRefused => {
 
   return {
     attempt: options.attempt,
+    account: options.account ?? null,
     derivationPath,
     system: derivation.system,
     program: cString(derivation.builder),

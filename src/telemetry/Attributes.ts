@@ -20,6 +20,8 @@ export const outcome = "drover.outcome"
 export const status = "drover.status"
 /** `queue`, `prepare`, `boot`, `run` or `import`. */
 export const stage = "drover.stage"
+/** How a machine came to be: `booted`, or `restored`, the copy of one that had. */
+export const machineOrigin = "drover.machine.origin"
 /** What answered a request, if not a build of its own. */
 export const reuse = "drover.reuse"
 /** How many operations an upload took. */

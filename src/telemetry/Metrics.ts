@@ -84,6 +84,15 @@ export const stageDuration = histogram({
   boundaries: secondsOfBuilds
 })
 
+export const machineStart = histogram({
+  name: "drover.machine.start.duration",
+  unit: "s",
+  by: [Attributes.machineOrigin],
+  tells:
+    "From the start of a machine until its builder was told to begin, for those that `booted` and those that were `restored`",
+  boundaries: secondsOfBuilds
+})
+
 export const endedAttempts = counter({
   name: "drover.build.attempts",
   unit: "{attempt}",

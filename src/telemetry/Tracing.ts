@@ -134,6 +134,21 @@ export const stage =
       )
     })
 
+/** Runs an effect as the start of a machine, a stage of the build within which it is run. */
+export const machineStart =
+  (origin: "booted" | "restored", attempt: string | null) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.clockWith((clock) => {
+      const startedAt = clock.currentTimeNanosUnsafe()
+      const duration = Metrics.of(Metrics.machineStart, { [Attributes.machineOrigin]: origin })
+      return Effect.annotateCurrentSpan(Attributes.machineOrigin, origin).pipe(
+        Effect.andThen(effect),
+        // One that has come to nothing says nothing of how long it takes.
+        Effect.tap(() => Metric.update(duration, Number(clock.currentTimeNanosUnsafe() - startedAt) / 1e9)),
+        stage("boot", attempt)
+      )
+    })
+
 /** Counts an attempt that has ended. */
 export const attemptEnded = (outcome: string): Effect.Effect<void> =>
   Metric.update(Metrics.of(Metrics.endedAttempts, { [Attributes.outcome]: outcome }), 1)

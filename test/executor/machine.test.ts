@@ -20,7 +20,7 @@ const run = Effect.fnUntraced(function* (
   let beats = 0
   const job = { ...sandbox.job({ script, outputs, builder: "/bin/sh" }), inputs: [] }
   const running = yield* Run.start(booted.channel, job, {
-    greeting: Effect.succeed([Frame.clock(year2100), Frame.seed(new Uint8Array(Frame.seedBytes)), Frame.network([])]),
+    greeting: Effect.succeed([Frame.seed(new Uint8Array(Frame.seedBytes)), Frame.clock(year2100), Frame.network([])]),
     beat: Effect.sync(() => void beats++),
     judge: (exited) =>
       Effect.succeed({
@@ -107,7 +107,7 @@ describe.skipIf(!machine.isThere("x86_64"))("a machine", { timeout: 120_000 }, (
       })
       const error = yield* Effect.flip(Effect.andThen(Stream.runDrain(running.log), running.ended))
 
-      assert.include(error.message, "waiting for the time: something else")
+      assert.include(error.message, "waiting for chance: something else")
       booted.socket.destroy()
       assert.strictEqual((yield* booted.gone).status, 0)
     })
@@ -118,7 +118,7 @@ describe.skipIf(!machine.isThere("x86_64"))("a machine", { timeout: 120_000 }, (
       const booted = yield* machine.boot("x86_64")
       const job = { ...sandbox.job({ script: "trap '' 1 2 15; while :; do :; done", builder: "/bin/sh" }), inputs: [] }
       yield* Run.start(booted.channel, job, {
-        greeting: Effect.succeed([Frame.clock(year2100), Frame.seed(new Uint8Array(Frame.seedBytes))]),
+        greeting: Effect.succeed([Frame.seed(new Uint8Array(Frame.seedBytes)), Frame.clock(year2100)]),
         judge: () => Effect.die("it has not ended"),
         lost: Effect.fail
       })

@@ -55,7 +55,7 @@ while :; do
   /busybox usleep 1000
 done
 exec 3<>"$port"
-printf '${said(0x81, version)}' >&3
+printf '${said(0x89, Buffer.alloc(0))}${said(0x81, version)}' >&3
 /busybox cat <&3 > /dev/null &
 printf '${said(0x82, Buffer.from("ready\n"))}' >&3
 /busybox usleep ${milliseconds * 1000}

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -17,6 +18,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -24,9 +27,11 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { CHANNEL = 5, READY = 0x81, LOG = 0x82, DESCRIPTORS_MAX = 1024, PROCESSES_MAX = 1024 };
+enum { CHANNEL = 5, STATE = 8, READY = 0x81, LOG = 0x82, DESCRIPTORS_MAX = 1024, PROCESSES_MAX = 1024 };
 
 static void frame(unsigned char type, const void *payload, unsigned length)
 {
@@ -186,6 +191,29 @@ static void try_privileges(void)
 	}
 }
 
+/* What it is said to be a copy of, and others will be. */
+static void try_state(void)
+{
+	struct timespec times[2] = { { 0 }, { 0 } };
+
+	say("change the state, write: %s", got(write(STATE, "x", 1)));
+	say("change the state, pwrite: %s", got(pwrite(STATE, "x", 1, 0)));
+	say("change the state, truncate: %s", got(ftruncate(STATE, 0)));
+	say("change the state, allocate: %s", got(fallocate(STATE, 0, 0, 4096)));
+	say("change the state, map: %s",
+	    got(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, STATE, 0) == MAP_FAILED ? -1 : 0));
+	say("change the state, mode: %s", got(fchmod(STATE, 0666)));
+	say("change the state, owner: %s", got(fchown(STATE, getuid(), -1)));
+	say("change the state, times: %s", got(futimens(STATE, times)));
+	say("change the state, attribute: %s", got(fsetxattr(STATE, "user.x", "x", 1, 0)));
+	say("change the state, flags: %s", got(ioctl(STATE, FS_IOC_SETFLAGS, &(int){ FS_APPEND_FL })));
+	say("change the state, link: %s", got(linkat(STATE, "", AT_FDCWD, "/run/state", AT_EMPTY_PATH)));
+	say("change the state, open again: %s", got(open("/proc/self/fd/8", O_RDWR)));
+	say("change the state, open again by /dev: %s", got(open("/dev/fd/8", O_RDWR)));
+	/* The next one reads from where it likes, whatever becomes of this place in the file. */
+	lseek(STATE, 0, SEEK_END);
+}
+
 static void tell_descriptors(void)
 {
 	for (int fd = 0; fd < DESCRIPTORS_MAX; fd++) {
@@ -249,6 +277,7 @@ int main(void)
 			try_inet(argument);
 	}
 	try_privileges();
+	try_state();
 	walk("");
 	say("in sight: %u, to be read: %u", seen, readable);
 	say("processes made: %d", multiply());

@@ -97,18 +97,30 @@ describe("a QEMU that has been taken over", { timeout: 120_000 }, () => {
         fs.writeFileSync(path.join(guest, "targets"), `${targets.join("\n")}\n`)
         const inputs = closure.map(({ narHash, path }) => ({ path, narHash, narSize: 1 }))
         const random = yield* SecureRandom.SecureRandom
-        const begin = Effect.fnUntraced(function* (script: string, more: { readonly qemu?: string } = {}) {
+        // As a template is lent, and readable for everybody likewise.
+        const state = path.join(data, "state")
+        const contents = "what others begin as copies of"
+        fs.writeFileSync(state, contents, { mode: 0o444 })
+        const stateFd = yield* Effect.acquireRelease(
+          Effect.sync(() => fs.openSync(state, "r")),
+          (fd) => Effect.sync(() => fs.closeSync(fd))
+        )
+        const begin = Effect.fnUntraced(function* (
+          script: string,
+          more: { readonly qemu?: string; readonly stateFd?: number } = {}
+        ) {
           const job = { ...sandbox.job({ script, system: `${sound.arch}-linux` }), inputs }
           const { cores, memoryBytes } = job
           const own = more.qemu === undefined ? sound : { ...sound, directory: guest }
           const order = { guest: own, accelerator: "tcg", cores, memoryBytes, inputs, network: false, ...more } as const
-          return yield* MicroVmSandbox.run(yield* machines.open(order), job, random)
+          const isCopy = more.stateFd !== undefined
+          return yield* MicroVmSandbox.run(yield* machines.open(order), job, random, { isCopy })
         })
 
         const bystander = yield* begin("echo begun; usleep 3000000; echo hi > $out")
         const lines = yield* Effect.scoped(
           Effect.gen(function* () {
-            const hostile = yield* begin(":", { qemu: "/guest/hostile" })
+            const hostile = yield* begin(":", { qemu: "/guest/hostile", stateFd })
             const said = yield* hostile.log.pipe(
               Stream.decodeText(),
               Stream.splitLines,
@@ -130,7 +142,7 @@ describe("a QEMU that has been taken over", { timeout: 120_000 }, () => {
         assert.isAtLeast(answers.length, targets.length)
         assert.deepStrictEqual(
           tried(
-            /^(read|write|connect|setuid|setgid|mount|remount|umount|chroot|mknod|ptrace|bpf|open|priority|socket)/
+            /^(read|write|connect|setuid|setgid|mount|remount|umount|chroot|mknod|ptrace|bpf|open|priority|socket|change)/
           ).filter(({ got }) => got === "yes"),
           [{ tried: "connect /run/store.sock", got: "yes" }]
         )
@@ -144,8 +156,10 @@ describe("a QEMU that has been taken over", { timeout: 120_000 }, () => {
         assert.strictEqual(came(), 0)
         assert.deepStrictEqual(
           tried(/^descriptor/).map(({ tried, got }) => `${tried.slice("descriptor ".length)} ${got}`),
-          ["0 device", "1 socket", "2 socket", "4 file without a name", "5 socket", "6 socket"]
+          ["0 device", "1 socket", "2 socket", "4 file without a name", "5 socket", "6 socket", "8 file"]
         )
+        assert.lengthOf(tried(/^change the state/), 13)
+        assert.strictEqual(fs.readFileSync(state, "latin1"), contents)
         assert.deepStrictEqual(left, [])
         assert.deepStrictEqual(exit, { _tag: "Exited", status: 0 })
         assert.include((yield* sandbox.narOf(bystander)).toString("latin1"), "hi\n")

@@ -14,7 +14,8 @@ const frame = (type: number, payload: Uint8Array): Buffer => {
   return Buffer.concat([header, payload])
 }
 const say = (event: object) => monitor.write(`${JSON.stringify(event)}\n`)
-const ready = (version: number) => channel.write(frame(0x81, Buffer.from([version, 0, 0, 0])))
+const ready = (version: number) =>
+  channel.write(Buffer.concat([frame(0x89, Buffer.alloc(0)), frame(0x81, Buffer.from([version, 0, 0, 0]))]))
 
 /** Writes as fast as anybody reads, for ever. */
 const flood = (to: NodeJS.WriteStream | Socket, bytes: Uint8Array): void => {

@@ -45,6 +45,7 @@ const starts = {
     filter: new Uint8Array(0),
     userNamespaceFd: 0,
     scratchFd: 0,
+    stateFd: null,
     sweep: Effect.void,
     onGone
   }),

@@ -208,7 +208,7 @@ export const spawn = Effect.fnUntraced(function* (
     startedAt = Math.floor(now / 1000)
     progress = { startedAt: now, heardAt: now, logBytes: 0 }
     const { closure, derivation, derivationPath } = order
-    const assignment = { attempt, lease: lent, derivationPath, derivation, closure }
+    const assignment = { attempt, account: order.need.account, lease: lent, derivationPath, derivation, closure }
     return yield* Scope.provide(builders.run(assignment, append(log)), into).pipe(Effect.ensuring(log.end))
   })
 

@@ -4,6 +4,7 @@
  * What a build needs of whoever runs it, and no more; the scheduler has lent the room beforehand.
  */
 import { Context, type Effect, Schema, type Scope } from "effect"
+import type { AccountId } from "../../domain/Account.ts"
 import { type AttemptId, type Backend, Usage } from "../../domain/Attempt.ts"
 import { Failure } from "../../domain/Failure.ts"
 import type { Host, HostId } from "../../domain/Host.ts"
@@ -44,6 +45,8 @@ export class BuilderLost extends Schema.TaggedError<BuilderLost>()("BuilderLost"
 /** One attempt, ready to run. */
 export interface Assignment {
   readonly attempt: AttemptId
+  /** Who has asked first. */
+  readonly account: AccountId
   readonly lease: Lease
   readonly derivationPath: StorePath
   readonly derivation: BasicDerivation

@@ -64,13 +64,22 @@ export const make = Effect.fnUntraced(function* (
     assignment: Assignment,
     log: (bytes: Uint8Array) => Effect.Effect<void>
   ): Effect.fn.Return<Finished, BuildFailed | BuilderLost, Scope.Scope> {
-    const { attempt, closure, derivation, derivationPath, lease } = assignment
+    const { account, attempt, closure, derivation, derivationPath, lease } = assignment
     const scope = yield* Effect.scope
     const planned = OutputPlan.of(derivationPath, derivation)
     if (planned instanceof WireError) return yield* refused(`its outputs have no paths: ${planned.message}`)
 
     const { cores, memoryBytes } = lease
-    const job = Job.make({ attempt, derivationPath, derivation, closure, outputs: planned, cores, memoryBytes })
+    const job = Job.make({
+      attempt,
+      account,
+      derivationPath,
+      derivation,
+      closure,
+      outputs: planned,
+      cores,
+      memoryBytes
+    })
     if (job instanceof Job.JobRefused) return yield* refused(job.message, job.status)
     const running = yield* sandbox.start(job).pipe(
       Tracing.stage("prepare", attempt),

@@ -4,8 +4,9 @@
  * A frame is a type (u8), the length of its payload (u32, little-endian, at most 1 MiB) and the payload.
  * `executor/channel.h` declares the same. The order, of which `expected` is the executor's half:
  *
+ *     executor  Booted                  a machine of the build's own, and no other; a copy of one that has said so does not
+ *     host      Seed, Clock, Network    to such a machine
  *     executor  Ready
- *     host      Clock, Seed, Network    to a machine of the build's own, and to no other
  *     host      Program, Argument*, Variable*, (BuildFile | EtcFile, FileData*)*, Output*, Run
  *     executor  Log*, Exited
  *     host      Send                    any number of times, each answered before the next by
@@ -52,7 +53,8 @@ const executorTags: ReadonlyMap<number, FromExecutor["_tag"]> = new Map([
   [0x85, "NarEnd"],
   [0x86, "NarRefused"],
   [0x87, "Failed"],
-  [0x88, "Heartbeat"]
+  [0x88, "Heartbeat"],
+  [0x89, "Booted"]
 ])
 
 /** Bits of Run. */
@@ -88,6 +90,7 @@ export interface Exited {
 }
 
 export type FromExecutor =
+  | { readonly _tag: "Booted" }
   | { readonly _tag: "Ready"; readonly version: number }
   | { readonly _tag: "Log"; readonly bytes: Uint8Array }
   | Exited
@@ -98,13 +101,14 @@ export type FromExecutor =
   | { readonly _tag: "Heartbeat" }
 
 /** What the host waits for. */
-export type State = "Starting" | "Running" | "Ended" | "Sending"
+export type State = "Booting" | "Starting" | "Running" | "Ended" | "Sending"
 
 /**
  * Which frames the executor may send in each state, and the state that follows. `Failed` may come at any time, and
- * `Heartbeat` at any after the first frame.
+ * `Heartbeat` at any after `Ready`.
  */
 export const expected: { readonly [S in State]: { readonly [T in FromExecutor["_tag"]]?: State } } = {
+  Booting: { Booted: "Starting" },
   Starting: { Ready: "Ended" },
   Running: { Log: "Running", Exited: "Ended" },
   Ended: {},
@@ -223,6 +227,7 @@ export const decode = ({ type }: Header, payload: Uint8Array, outputs: number): 
       return { _tag: tag, bytes: payload }
     case "NarEnd":
     case "Heartbeat":
+    case "Booted":
       return payload.length === 0 ? { _tag: tag } : wrongLength(tag, payload)
     case "Exited":
       return exited(payload, outputs)

@@ -27,8 +27,12 @@ export interface Backstage {
   readonly judge: (exited: Frame.Exited) => Effect.Effect<Judged, SandboxError>
   /** Asked for once the builder has ended, while everything of it is still there. */
   readonly inputsRead?: Effect.Effect<Ended["inputsRead"], SandboxError>
-  /** Frames that go before the job, made once the executor is ready. */
+  /** Of a machine: the frames that it is told once it has booted, before it is ready. */
   readonly greeting?: Effect.Effect<ReadonlyArray<Uint8Array>>
+  /** Whether the machine is the copy of one that has said already that it has booted. */
+  readonly isCopy?: boolean
+  /** The executor is ready for its job. */
+  readonly onReady?: Effect.Effect<void>
   /** The executor has said that it lives. Heard only while somebody reads what else it says. */
   readonly beat?: Effect.Effect<void>
   /** The executor is gone. How the builder ended, if that is known even so; else fails with the reason. */
@@ -62,7 +66,8 @@ export const start = Effect.fnUntraced(function* (
   job: Job,
   backstage: Backstage
 ): Effect.fn.Return<Running, SandboxError> {
-  let state: Frame.State = "Starting"
+  const { greeting, isCopy = false, onReady = Effect.void } = backstage
+  let state: Frame.State = greeting === undefined || isCopy ? "Starting" : "Booting"
   const ended = yield* Deferred.make<Ended, SandboxError>()
   const contents = Contents.make(channel.input)
   const countBeat = yield* beatCounter()
@@ -82,7 +87,7 @@ export const start = Effect.fnUntraced(function* (
   /** The next frame that is more than a sign of life, which has to be one that is expected now. */
   const next = Effect.gen(function* () {
     let frame = yield* heard
-    while (frame._tag === "Heartbeat" && state !== "Starting") {
+    while (frame._tag === "Heartbeat" && state !== "Booting" && state !== "Starting") {
       yield* countBeat
       yield* backstage.beat ?? Effect.void
       frame = yield* heard
@@ -100,12 +105,15 @@ export const start = Effect.fnUntraced(function* (
   const explained = <A>(effect: Effect.Effect<A, SandboxError>) =>
     Effect.catchTag(effect, "SandboxError", (error) => Effect.andThen(backstage.lost(error), Effect.fail(error)))
 
+  if (greeting !== undefined) {
+    if (state === "Booting") yield* explained(next)
+    yield* explained(Effect.forEach(yield* greeting, channel.write, { discard: true }))
+  }
   const ready = yield* explained(next)
   if (ready._tag !== "Ready" || ready.version !== Frame.version) {
     return yield* failed("listening to the executor", "expected one of this version, found another")
   }
-  const greeting = yield* backstage.greeting ?? Effect.succeed([])
-  yield* explained(Effect.forEach(greeting, channel.write, { discard: true }))
+  yield* onReady
   yield* explained(Effect.forEach(frames(job), (frame) => Effect.flatMap(frame, channel.write), { discard: true }))
   state = "Running"
   const begun = yield* Clock.currentTimeNanos

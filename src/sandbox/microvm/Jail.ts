@@ -23,8 +23,11 @@ export interface Contents {
   /** A device may be the server's only through a group, `kvm` say. */
   readonly keepsGroups: boolean
   readonly environment?: { readonly [name: string]: string }
-  /** A process by which the launcher finds the network whose port the program gets as descriptor 8; null for none. */
-  readonly network?: number | null
+  /**
+   * A process by which the launcher finds the network whose port the program gets as descriptor 8; null for none; `given`
+   * if that descriptor is there already, and is to stay.
+   */
+  readonly network?: number | "given" | null
   /** From which a filter of system calls is read; see SystemCalls.ts. */
   readonly filterFd?: number
 }

@@ -2,15 +2,27 @@
  * The life of one machine: what it may come to next, how long each stage may take, and when its silence means that it is
  * dead. Pure.
  *
- *     Reserving → Preparing → Booting → Ready → Running → Collecting → Releasing
+ *     Reserving → Preparing → Booting   → Ready → Running → Collecting → Releasing
+ *                           → Restoring →
  *
  * Time is counted in turns of our own loop, one a second: a server that was held up itself has had no turn, so it takes
  * nobody for dead whom it had no time to listen to.
  */
 import type { Accelerator } from "./Qemu.ts"
 
-/** `Ready`: the executor has said so, and is told its job. `Collecting`: the builder has ended, outputs are read. */
-export type Stage = "Reserving" | "Preparing" | "Booting" | "Ready" | "Running" | "Collecting" | "Releasing"
+/**
+ * `Restoring`: it is made the copy of a machine that has booted. `Ready`: the executor has said so, and is told its job.
+ * `Collecting`: the builder has ended, outputs are read.
+ */
+export type Stage =
+  | "Reserving"
+  | "Preparing"
+  | "Booting"
+  | "Restoring"
+  | "Ready"
+  | "Running"
+  | "Collecting"
+  | "Releasing"
 
 export interface Life {
   readonly stage: Stage
@@ -30,7 +42,7 @@ export class GivenUp {
 }
 
 interface Row {
-  readonly leadsTo: Stage | null
+  readonly leadsTo: ReadonlyArray<Stage>
   /** Seconds; null where others keep the time, or nobody. */
   readonly within: { readonly [A in Accelerator]: number } | null
   /** Whether the executor says every second that it lives. */
@@ -42,13 +54,15 @@ const either = (seconds: number) => ({ kvm: seconds, tcg: seconds })
 
 /** A build's own time is its waiters' business, and outputs end when their bytes do. */
 export const table: { readonly [S in Stage]: Row } = {
-  Reserving: { leadsTo: "Preparing", within: either(10), beats: false, name: "being reserved" },
-  Preparing: { leadsTo: "Booting", within: either(60), beats: false, name: "being prepared" },
-  Booting: { leadsTo: "Ready", within: { kvm: 10, tcg: 60 }, beats: false, name: "booting" },
-  Ready: { leadsTo: "Running", within: either(60), beats: true, name: "being told its job" },
-  Running: { leadsTo: "Collecting", within: null, beats: true, name: "running" },
-  Collecting: { leadsTo: null, within: null, beats: true, name: "sending outputs" },
-  Releasing: { leadsTo: null, within: either(30), beats: false, name: "ending" }
+  Reserving: { leadsTo: ["Preparing"], within: either(10), beats: false, name: "being reserved" },
+  Preparing: { leadsTo: ["Booting", "Restoring"], within: either(60), beats: false, name: "being prepared" },
+  Booting: { leadsTo: ["Ready"], within: { kvm: 10, tcg: 60 }, beats: false, name: "booting" },
+  // Whoever waits for it boots after that, if it has come to nothing.
+  Restoring: { leadsTo: ["Ready"], within: { kvm: 3, tcg: 10 }, beats: false, name: "being restored" },
+  Ready: { leadsTo: ["Running"], within: either(60), beats: true, name: "being told its job" },
+  Running: { leadsTo: ["Collecting"], within: null, beats: true, name: "running" },
+  Collecting: { leadsTo: [], within: null, beats: true, name: "sending outputs" },
+  Releasing: { leadsTo: [], within: either(30), beats: false, name: "ending" }
 }
 
 /** Beats come every second; an emulated machine on a crowded host may be late by a few. */
@@ -58,7 +72,7 @@ export const start: Life = { stage: "Reserving", turns: 0, silentTurns: 0 }
 
 /** Comes to a stage. Any may be followed by the end, and by no other but the next. */
 export const reach = (life: Life, stage: Stage): Life | GivenUp =>
-  stage === "Releasing" || table[life.stage].leadsTo === stage
+  stage === "Releasing" || table[life.stage].leadsTo.includes(stage)
     ? { stage, turns: 0, silentTurns: 0 }
     : new GivenUp(`it was ${table[life.stage].name} when it came to be ${table[stage].name}`)
 

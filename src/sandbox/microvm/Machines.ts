@@ -33,12 +33,18 @@ export interface Options {
   readonly networks: Network.Options
 }
 
-export interface Order {
+/** What decides a machine, of whatever it is that it builds. */
+export interface Shape {
   readonly guest: Guest
   readonly accelerator: Qemu.Accelerator
   readonly cores: number
   /** What the build itself may use. */
   readonly memoryBytes: number
+}
+
+export interface Order extends Shape {
+  /** What it begins as a copy of: the state of a template of its shape. Without one it boots. */
+  readonly stateFd?: number
   readonly inputs: Job["inputs"]
   /** Whether its build may have the network. */
   readonly network: boolean
@@ -51,6 +57,12 @@ export interface Machine extends MicroVm.MicroVm {
   readonly inputsRead: Served["readLog"]
   /** Null if its build may not have one; a string, if it may, says why it has none. */
   readonly network: Network.Opened | string | null
+}
+
+/** One that others are to be copies of. */
+export interface Template extends MicroVm.MicroVm {
+  /** What its jail has in `places.run`. */
+  readonly directory: string
 }
 
 /** For the guest's kernel and its executor, beside what the build may use. */
@@ -80,18 +92,84 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 
   const counterKilohertz = yield* Launcher.counterKilohertz(programs)
 
-  const open = Effect.fnUntraced(function* (order: Order): Effect.fn.Return<Machine, SandboxError, Scope.Scope> {
-    const { accelerator, guest } = order
-    const qemu = order.qemu ?? (yield* found(Qemu.programs[guest.arch]))
+  /** An id of the machine's own, and a directory that is named after it. */
+  const reserve = Effect.gen(function* () {
     let isGone = true
     // The id goes back last, when the directory that is named after it is gone as well.
-    const id = yield* Effect.acquireRelease(take(ids), (pair) =>
+    const { executor: id } = yield* Effect.acquireRelease(take(ids), (pair) =>
       Effect.sync(() => void (isGone && ids.give(pair)))
-    ).pipe(Effect.map(({ executor }) => executor))
+    )
     const place = path.join(directory, `${id}`)
+    yield* Effect.acquireRelease(
+      Effect.try({ try: () => fs.mkdirSync(place, { mode: 0o711 }), catch: (cause) => failed(String(cause)) }),
+      () => Effect.sync(() => fs.rmSync(place, { recursive: true, force: true }))
+    )
+    const become = (value: boolean) => Effect.sync(() => void (isGone = value))
+    return { id, place, isThere: become(false), onGone: become(true) }
+  })
+
+  /** Starts QEMU in its jail. */
+  const launch = Effect.fnUntraced(function* (
+    { id, isThere, onGone, place }: Effect.Success<typeof reserve>,
+    { accelerator, cores, guest, memoryBytes, qemu }: Shape & { readonly qemu?: string },
+    more: {
+      readonly origin: Qemu.Origin
+      readonly scratchFd: MicroVm.Options["scratchFd"]
+      readonly stateFd: number | null
+      readonly port: number | null
+    }
+  ) {
+    const { origin, port, scratchFd, stateFd } = more
+    const program = qemu ?? (yield* found(Qemu.programs[guest.arch]))
+    const machine: Qemu.Machine = {
+      architecture: guest.arch,
+      accelerator,
+      cores,
+      memoryBytes: memoryBytes + guestBytes,
+      hasNetwork: port !== null,
+      origin,
+      scratchBytes,
+      counterKilohertz,
+      commandLine: guest.commandLine
+    }
+    const contents: Jail.Contents = {
+      id,
+      directories: [
+        { source: guest.directory, target: Qemu.places.guest },
+        { source: place, target: Qemu.places.run }
+      ],
+      devices: accelerator === "kvm" ? ["/dev/kvm"] : [],
+      keepsGroups: accelerator === "kvm",
+      network: stateFd === null ? port : "given",
+      filterFd: Qemu.descriptors.filter
+    }
+    yield* isThere
+    return yield* MicroVm.open({
+      launcher,
+      words: Jail.words(bubblewrap, contents, program, Qemu.words(machine)),
+      accelerator,
+      filter,
+      userNamespaceFd,
+      scratchFd,
+      stateFd,
+      sweep: Launcher.sweep(programs, { first: subUids.first + id - 1, count: 1 }),
+      onGone
+    })
+  })
+
+  const open = Effect.fnUntraced(function* (order: Order): Effect.fn.Return<Machine, SandboxError, Scope.Scope> {
+    const { accelerator, stateFd = null } = order
+    const reserved = yield* reserve
+    const { place } = reserved
     const seconds = Life.table.Preparing.within?.[accelerator] ?? Infinity
-    const scratch = Scratch.make(mkfs, path.join(place, "scratch"), scratchBytes)
-    const preparing = prepare(blocks.serve(order.inputs, path.join(place, Qemu.storeSocket)), scratch, place).pipe(
+    // Both disks at once: neither needs the other.
+    const preparing = Effect.all(
+      {
+        disk: blocks.serve(order.inputs, path.join(place, Qemu.storeSocket)),
+        scratchFd: Scratch.make(mkfs, path.join(place, "scratch"), scratchBytes)
+      },
+      { concurrency: "unbounded" }
+    ).pipe(
       Effect.timeoutOrElse({
         duration: Duration.seconds(seconds),
         orElse: () => Effect.fail(failed(`it has been ${Life.table.Preparing.name} for more than ${seconds} s`))
@@ -104,44 +182,20 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     )
     const { disk, scratchFd } = prepared
     const port = Network.isOpen(network) ? network.process : null
-    const machine: Qemu.Machine = {
-      architecture: guest.arch,
-      accelerator,
-      cores: order.cores,
-      memoryBytes: order.memoryBytes + guestBytes,
-      hasNetwork: port !== null,
-      counterKilohertz,
-      commandLine: guest.commandLine
-    }
-    const contents: Jail.Contents = {
-      id,
-      directories: [
-        { source: guest.directory, target: Qemu.places.guest },
-        { source: place, target: Qemu.places.run }
-      ],
-      devices: accelerator === "kvm" ? ["/dev/kvm"] : [],
-      keepsGroups: accelerator === "kvm",
-      network: port,
-      filterFd: Qemu.descriptors.filter
-    }
-    isGone = false
-    const vm = yield* MicroVm.open({
-      launcher,
-      words: Jail.words(bubblewrap, contents, qemu, Qemu.words(machine)),
-      accelerator,
-      filter,
-      userNamespaceFd,
-      scratchFd,
-      sweep: Launcher.sweep(programs, { first: subUids.first + id - 1, count: 1 }),
-      onGone: Effect.sync(() => {
-        isGone = true
-      })
-    })
+    const origin = stateFd === null ? "booted" : "copy"
+    const vm = yield* launch(reserved, order, { origin, scratchFd, stateFd, port })
     yield* disk.lost.pipe(
       Effect.catch(({ message }) => vm.lose(message)),
       Effect.forkScoped
     )
     return { ...vm, inputsRead: disk.readLog, network }
+  })
+
+  const template = Effect.fnUntraced(function* (shape: Shape): Effect.fn.Return<Template, SandboxError, Scope.Scope> {
+    const reserved = yield* reserve
+    const nothing = { origin: "template", scratchFd: "ignore", stateFd: null, port: null } as const
+    const vm = yield* launch(reserved, shape, nothing)
+    return { ...vm, directory: reserved.place }
   })
 
   yield* Launcher.sweep(programs, subUids)
@@ -152,7 +206,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     },
     catch: (cause) => failed(`${directory}: ${String(cause)}`)
   })
-  return { open }
+  return { open, template }
 })
 
 const failed = (detail: string) => new SandboxError({ operation: "making a virtual machine", detail })
@@ -167,18 +221,4 @@ const found = (program: string) =>
   Effect.suspend(() => {
     const file = Jail.locate(program)
     return file instanceof SandboxError ? Effect.fail(file) : Effect.succeed(file)
-  })
-
-/** A directory, and in it both disks, made at once: neither needs the other. */
-const prepare = <A, B, R, S>(
-  disk: Effect.Effect<A, SandboxError, R>,
-  scratch: Effect.Effect<B, SandboxError, S>,
-  place: string
-) =>
-  Effect.gen(function* () {
-    yield* Effect.acquireRelease(
-      Effect.try({ try: () => fs.mkdirSync(place, { mode: 0o711 }), catch: (cause) => failed(String(cause)) }),
-      () => Effect.sync(() => fs.rmSync(place, { recursive: true, force: true }))
-    )
-    return yield* Effect.all({ disk, scratchFd: scratch }, { concurrency: "unbounded" })
   })

@@ -26,8 +26,10 @@ export interface Options {
   readonly userNamespaceFd: number
   /** Of the system calls of what runs in the jail, which its words let it read. */
   readonly filter: Uint8Array
-  /** The scratch disk; this machine's alone. */
-  readonly scratchFd: number
+  /** The scratch disk; this machine's alone. A template has none. */
+  readonly scratchFd: number | "ignore"
+  /** What it is a copy of; null if it boots. */
+  readonly stateFd: number | null
   /** Ends whatever still runs under the machine's user id, and waits until nothing does. */
   readonly sweep: Effect.Effect<void, SandboxError>
   /** The machine is gone for certain. */
@@ -42,6 +44,10 @@ export interface MicroVm {
   readonly lose: (reason: string) => Effect.Effect<void>
   /** Why it was given up; null if it was not. When a channel breaks, the reason may take a moment to arrive. */
   readonly explain: Effect.Effect<string | null>
+  /** Copies it to whoever listens at a path of its jail. It has stopped, once it has been copied, and is then lost. */
+  readonly copyTo: (path: string) => Effect.Effect<void>
+  /** Why it was given up, once it was. */
+  readonly lost: Effect.Effect<string>
   /** Everything that happened to the machine until now is known; fails if that was its end. */
   readonly settle: Effect.Effect<void, SandboxError>
 }
@@ -92,10 +98,13 @@ class Machine {
   readonly #asked: Array<() => void> = []
   readonly #tellLost: () => void
 
-  constructor({ accelerator, filter, launcher, scratchFd, userNamespaceFd, words }: Options) {
+  constructor({ accelerator, filter, launcher, scratchFd, stateFd, userNamespaceFd, words }: Options) {
     const child = Program.start(launcher, words, {
       env: {},
-      stdio: ["ignore", "pipe", "pipe", userNamespaceFd, scratchFd, "pipe", "pipe", "pipe"]
+      stdio: [
+        ...(["ignore", "pipe", "pipe", userNamespaceFd, scratchFd, "pipe", "pipe", "pipe"] as const),
+        ...(stateFd === null ? [] : [stateFd])
+      ]
     })
     // Its type knows of five, and not that a pipe is a socket.
     const pipes = Program.pipesOf(child)
@@ -207,7 +216,8 @@ export const open = Effect.fnUntraced(function* (
     }).pipe(Effect.tapError(() => options.onGone)),
     (machine) => end(machine, options)
   )
-  machine.step(Life.reach({ ...Life.start, stage: "Preparing" }, "Booting"))
+  const beginning = options.stateFd === null ? "Booting" : "Restoring"
+  machine.step(Life.reach({ ...Life.start, stage: "Preparing" }, beginning))
   const turns = Effect.gen(function* () {
     for (;;) {
       yield* Effect.sleep(turn)
@@ -221,6 +231,11 @@ export const open = Effect.fnUntraced(function* (
   return {
     channel: makeChannel(machine.channel),
     lose,
+    lost: Effect.map(
+      Effect.promise(() => machine.lost),
+      () => machine.reason ?? ""
+    ),
+    copyTo: (path) => Effect.sync(() => Qmp.commands.copyTo(path).forEach((command) => machine.ask(command, () => {}))),
     reach: (stage) => Effect.sync(() => machine.step(Life.reach(machine.life, stage))),
     explain: Effect.suspend(() => (machine.isConnected ? Effect.void : Effect.promise(() => machine.lost))).pipe(
       Effect.timeoutOrElse({ duration: reasonWithin, orElse: () => Effect.void }),

@@ -8,7 +8,7 @@
  * When it starts, whatever an earlier server left is ended and removed, and it is settled for good on which of the two
  * the builds of a system run: see Probe.ts.
  */
-import { Clock, Effect, Layer, type Scope } from "effect"
+import { Clock, Effect, Exit, Layer, Scope } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { execFileSync } from "node:child_process"
 import * as path from "node:path"
@@ -23,6 +23,7 @@ import type { Job } from "../Job.ts"
 import * as Tracing from "../../telemetry/Tracing.ts"
 import { epoch, type Kind, type Running, Sandbox } from "../Sandbox.ts"
 import { SandboxError } from "../SandboxError.ts"
+import * as Copies from "./Copies.ts"
 import * as Guest from "./Guest.ts"
 import * as Jail from "./Jail.ts"
 import * as Machines from "./Machines.ts"
@@ -47,6 +48,8 @@ export interface Options extends Pick<Network.Circumstances, "egressAllow" | "ne
   readonly programDirectory?: string
   /** Of each scratch disk, where it is not the usual. */
   readonly scratchBytes?: number
+  /** Whether machines begin as copies; without it, each boots. */
+  readonly templates?: Pick<Copies.Options, "sharing" | "keptBackBytes">
 }
 
 const backends = { kvm: "kvm", tcg: "emulated" } as const
@@ -86,9 +89,22 @@ const make = Effect.fnUntraced(function* (options: Options) {
     userNamespaceFd
   })
   const random = yield* SecureRandom.SecureRandom
+  const copies = yield* Copies.make({
+    ...(options.templates ?? { sharing: "off", keptBackBytes: 0 }),
+    template: machines.template,
+    awaitBooted: (vm) => awaitFrame("Booted", vm)
+  })
 
   const boot = (guest: Guest.Guest, accelerator: Qemu.Accelerator) =>
-    Effect.scoped(Effect.flatMap(machines.open({ guest, accelerator, ...proof }), awaitReady))
+    Effect.scoped(
+      Effect.flatMap(machines.open({ guest, accelerator, ...proof }), (vm) =>
+        Effect.gen(function* () {
+          yield* awaitFrame("Booted", vm)
+          yield* Effect.forEach(yield* greeting(vm, random), vm.channel.write, { discard: true })
+          yield* awaitFrame("Ready", vm)
+        })
+      )
+    )
 
   /** A kind of machine that has been seen to run; null if there is no wish or no guest for it. */
   const found = Effect.fnUntraced(function* (architecture: Qemu.Architecture) {
@@ -141,14 +157,33 @@ const make = Effect.fnUntraced(function* (options: Options) {
     const kind = kinds.find(({ systems }) => systems.includes(job.system))
     if (kind === undefined) return yield* refused(`there is none for ${job.system}`)
     const { accelerator, guest } = kind
-    const { cores, inputs, memoryBytes, network } = job
-    const vm = yield* machines.open({ guest, accelerator, cores, memoryBytes, inputs, network })
+    const { account, cores, inputs, memoryBytes, network } = job
+    const shape = { guest, accelerator, cores, memoryBytes }
+    // Its network's card is one device more than a template has.
+    const lent = network ? null : yield* copies.take({ ...shape, account })
+    if (lent !== null) {
+      const restored = yield* restore({ ...shape, inputs, network, stateFd: lent.stateFd }, job, lent)
+      if (restored !== null) return restored
+    }
+    const vm = yield* machines.open({ ...shape, inputs, network })
     // Without a network it still knows at least its own name.
     const told = network
       ? { ...job, network: Network.isOpen(vm.network), etc: [...job.etc, ...Network.files(networks)] }
       : job
-    const running = yield* run(vm, told, random).pipe(Tracing.stage("boot", job.attempt))
+    const running = yield* run(vm, told, random).pipe(Tracing.machineStart("booted", job.attempt))
     return { ...running, withoutNetwork: typeof vm.network === "string" ? vm.network : null }
+  })
+
+  /** Null where the copy does not come to run, and is gone: nothing of the build has been told to anybody. */
+  const restore = Effect.fnUntraced(function* (order: Machines.Order, job: Job, lent: Copies.Lent) {
+    const scope = yield* Scope.fork(yield* Effect.scope)
+    const vm = yield* Scope.provide(machines.open(order), scope)
+    const running = yield* run(vm, job, random, { isCopy: true }).pipe(
+      Tracing.machineStart("restored", job.attempt),
+      Effect.catch((error) => Effect.as(lent.refuse(error.message), null))
+    )
+    if (running === null) yield* Scope.close(scope, Exit.void)
+    return running
   })
 
   return { kinds, epoch, start }
@@ -178,8 +213,8 @@ const versionOf = (architecture: Qemu.Architecture) =>
     return /version (\S+)/.exec(said)?.[1] ?? "unknown"
   })
 
-/** Until the executor says that it is there; its machine may then go. */
-const awaitReady = Effect.fnUntraced(function* (vm: MicroVm) {
+/** Until the executor says so. */
+const awaitFrame = Effect.fnUntraced(function* (tag: "Booted" | "Ready", vm: MicroVm) {
   const frame = yield* Effect.gen(function* () {
     const header = Frame.header(yield* Source.take(vm.channel.input, Frame.headerBytes))
     if (header instanceof WireError) return header
@@ -187,23 +222,29 @@ const awaitReady = Effect.fnUntraced(function* (vm: MicroVm) {
   }).pipe(Effect.catch((error) => Effect.flatMap(vm.explain, (detail) => refused(detail ?? error.message))))
   if (frame instanceof WireError) return yield* refused(frame.message)
   if (frame._tag === "Failed") return yield* refused(frame.detail)
-  if (frame._tag !== "Ready") return yield* refused(`its executor says ${frame._tag} first`)
+  if (frame._tag !== tag) return yield* refused(`its executor says ${frame._tag} instead of ${tag}`)
 })
+
+/** Chance before anything else: copies of one machine would go on to draw the same numbers. */
+const greeting = (vm: Pick<Machines.Machine, "network">, random: SecureRandom.SecureRandom["Service"]) =>
+  Effect.gen(function* () {
+    const chance = yield* random.randomBytes(Frame.seedBytes)
+    const milliseconds = yield* Clock.currentTimeMillis
+    const words = Network.isOpen(vm.network) ? vm.network.words : []
+    return [Frame.seed(chance), Frame.clock(BigInt(milliseconds) * 1_000_000n), Frame.network(words)]
+  })
 
 export const run = (
   vm: Pick<Machines.Machine, "inputsRead" | "network"> & MicroVm,
   job: Job,
-  random: SecureRandom.SecureRandom["Service"]
+  random: SecureRandom.SecureRandom["Service"],
+  { isCopy = false } = {}
 ) =>
   Effect.gen(function* () {
     const running = yield* Run.start(vm.channel, job, {
-      greeting: Effect.gen(function* () {
-        yield* vm.reach("Ready")
-        const chance = yield* random.randomBytes(Frame.seedBytes)
-        const milliseconds = yield* Clock.currentTimeMillis
-        const words = Network.isOpen(vm.network) ? vm.network.words : []
-        return [Frame.clock(BigInt(milliseconds) * 1_000_000n), Frame.seed(chance), Frame.network(words)]
-      }),
+      greeting: greeting(vm, random),
+      isCopy,
+      onReady: vm.reach("Ready"),
       judge: Effect.fnUntraced(function* (exited: Frame.Exited) {
         // A disk that cannot be read any more is no fault of the builder that failed by it.
         yield* vm.settle

@@ -17,6 +17,12 @@ export type Architecture = "x86_64" | "aarch64"
 
 export type Accelerator = "kvm" | "tcg"
 
+/** What QEMU calls the guest's memory, in the state of a machine. */
+export const memoryNames: { readonly [A in Architecture]: string } = { x86_64: "pc.ram", aarch64: "mach-virt.ram" }
+
+/** Name of the socket in the run directory to which a template is copied. */
+export const copySocket = "copy.sock"
+
 /** Where the jail has the guest's kernel and initramfs, and the block server's socket. */
 export const places = { guest: "/guest", run: "/run" } as const
 
@@ -25,9 +31,15 @@ export const storeSocket = "store.sock"
 
 /**
  * The descriptors that it inherits. The filter of system calls is gone by then; the network is there for a machine that
- * has one, and has to be the last. See Jail.ts.
+ * has one, the state for one that is a copy, which has no network; they have to be the last. See Jail.ts.
  */
-export const descriptors = { scratch: 4, channel: 5, monitor: 6, filter: 7, network: 8 } as const
+export const descriptors = { scratch: 4, channel: 5, monitor: 6, filter: 7, network: 8, state: 8 } as const
+
+/**
+ * How a machine comes to be. `booted`: by its kernel, for a build. `template`: likewise, to be copied before it has done
+ * anything: it has disks of the same kind in which there is nothing. `copy`: out of the state of a template.
+ */
+export type Origin = "booted" | "template" | "copy"
 
 export interface Machine {
   readonly architecture: Architecture
@@ -35,6 +47,9 @@ export interface Machine {
   readonly cores: number
   readonly memoryBytes: number
   readonly hasNetwork: boolean
+  readonly origin: Origin
+  /** Of the scratch disk. */
+  readonly scratchBytes: number
   /** Of the host's counter of time, which an emulated x86 finds as its own; 0 where it is not known. */
   readonly counterKilohertz: number
   /** Of the guest's kernel. */
@@ -83,7 +98,7 @@ const clockWords = ({ accelerator, architecture, counterKilohertz }: Machine): R
 
 /** What follows the program's name. */
 export const words = (machine: Machine): ReadonlyArray<string> => {
-  const { accelerator, architecture, commandLine, cores, hasNetwork, memoryBytes } = machine
+  const { accelerator, architecture, commandLine, cores, hasNetwork, memoryBytes, origin, scratchBytes } = machine
   return [
     ...["-nodefaults", "-no-user-config", "-no-reboot"],
     ...["-display", "none"],
@@ -103,12 +118,22 @@ export const words = (machine: Machine): ReadonlyArray<string> => {
     ...["-device", "virtio-serial-pci,disable-legacy=on"],
     ...["-chardev", `socket,id=channel,fd=${descriptors.channel}`],
     ...["-device", "virtserialport,chardev=channel,name=drover.0"],
-    ...disk("store", storeOptions),
-    ...["-add-fd", `fd=${descriptors.scratch},set=1`],
-    ...disk("scratch", scratchOptions),
-    ...(hasNetwork ? card : [])
+    ...(origin === "template"
+      ? [...disk("store", [...nothing(storeBytesMax), "read-only=on"]), ...disk("scratch", nothing(scratchBytes))]
+      : [
+          ...disk("store", storeOptions),
+          ...["-add-fd", `fd=${descriptors.scratch},set=1`],
+          ...disk("scratch", scratchOptions)
+        ]),
+    ...(hasNetwork ? card : []),
+    ...(origin === "copy" ? ["-incoming", `fd:${descriptors.state}`] : [])
   ]
 }
+
+/** A template's, as large as EROFS may be: of a copy, whose store is smaller, it is what its kernel takes for the size. */
+const storeBytesMax = 2 ** 44
+
+const nothing = (bytes: number) => ["driver=null-co", `size=${bytes}`, "read-zeroes=on"]
 
 const storeOptions = [
   "driver=nbd",

@@ -27,13 +27,21 @@ const decode = Schema.decodeUnknownOption(Schema.fromJsonString(Line))
 /** Each command is answered by exactly one line. */
 export const commands = {
   begin: '{"execute":"qmp_capabilities"}\n',
-  status: '{"execute":"query-status"}\n'
+  status: '{"execute":"query-status"}\n',
+  /** Copies the machine to whoever listens there, as fast as it is taken. Once it has been, it stands still. */
+  copyTo: (path: string) => [
+    '{"execute":"migrate-set-parameters","arguments":{"max-bandwidth":100000000000}}\n',
+    `${JSON.stringify({ execute: "migrate", arguments: { uri: `unix:${path}` } })}\n`
+  ]
 } as const
+
+/** Of a machine that stands still: because its processors cannot go on, or because it has been copied. */
+export const stopped = "its processors have stopped"
 
 /** Events after which the machine does nothing for its build any more, and what they mean. */
 const endings: { readonly [event: string]: (data: Record<string, unknown>) => string } = {
   // Of a KVM that cannot run this kernel, say: QEMU itself would stay for ever.
-  STOP: () => "its processors have stopped",
+  STOP: () => stopped,
   SHUTDOWN: ({ reason }) => `it has shut down (${String(reason)})`,
   RESET: () => "it has started again",
   GUEST_PANICKED: () => "its kernel has given up",

@@ -170,6 +170,7 @@ const leftOver = (directory: string) =>
 const prove = Effect.fnUntraced(function* (start: Sandbox["Service"]["start"]) {
   const running = yield* start({
     attempt: AttemptId.make(`proof.${process.pid}`),
+    account: null,
     derivationPath: StorePath.make(`${"0".repeat(32)}-proof.drv`),
     system: "builtin",
     program: Buffer.from("/bin/sh"),

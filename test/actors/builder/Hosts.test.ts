@@ -76,6 +76,7 @@ const need = () =>
 
 const assignment = (lease: Lease, build = `${leases}`): Assignment => ({
   attempt: AttemptId.make(lease.id),
+  account: AccountId.make("ann"),
   lease,
   derivationPath: StorePath.make(`${"0".repeat(32)}-${build}.drv`),
   derivation: {

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import * as LocalBuilders from "../../../src/actors/builder/LocalBuilders.ts"
+import { AccountId } from "../../../src/domain/Account.ts"
 import { AttemptId } from "../../../src/domain/Attempt.ts"
 import { Lease, LeaseId } from "../../../src/domain/Lease.ts"
 import { OutputStore } from "../../../src/sandbox/OutputStore.ts"
@@ -29,7 +30,13 @@ const faultOf = Effect.fnUntraced(function* (error: SandboxError) {
     const host = LocalBuilders.localHost(yield* Sandbox, { cores: 1, memoryBytes: 2 ** 30, features: [] })
     const builders = yield* LocalBuilders.make(host)
     const lease = new Lease({ id: LeaseId.make("lease"), host: host.id, cores: 1, memoryBytes: 2 ** 29 })
-    const assignment = { attempt: AttemptId.make("lease"), lease, closure: [], ...derive() }
+    const assignment = {
+      attempt: AttemptId.make("lease"),
+      account: AccountId.make("ann"),
+      lease,
+      closure: [],
+      ...derive()
+    }
     return yield* Effect.flip(builders.run(assignment, () => Effect.void))
   }).pipe(Effect.scoped, Effect.provide(broken(error)))
   return lost._tag === "BuilderLost" ? lost.fault : lost._tag

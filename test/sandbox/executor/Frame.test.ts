@@ -40,7 +40,7 @@ describe("a frame", () => {
     const fromExecutor = numbers.filter((number) => number > 0x80)
 
     assert.deepStrictEqual(numbers.slice(0, 13), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13])
-    assert.deepStrictEqual(fromExecutor, [0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88])
+    assert.deepStrictEqual(fromExecutor, [0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89])
     for (const type of fromExecutor) {
       const found = decode(frame(type, new Uint8Array([1])))
       if (found instanceof WireError) assert.notInclude(found.message, "type")

@@ -21,6 +21,7 @@ const narData = (text: string) => frame(0x84, ...Buffer.from(text))
 const narEnd = frame(0x85)
 const refused = (reason: number, path: string) => frame(0x86, reason, ...Buffer.from(path))
 const heartbeat = frame(0x88)
+const booted = frame(0x89)
 const failed = frame(0x87, ...Buffer.from("mount: proc: Operation not permitted"))
 
 const backstage: Run.Backstage = {
@@ -68,7 +69,7 @@ describe("a run of an executor", () => {
   it.effect("tells how long the builder ran, and not how long it took to get there", () =>
     Effect.gen(function* () {
       const greeting = Effect.as(TestClock.adjust("5 seconds"), [])
-      const running = yield* against([ready, log("one"), exited], { greeting })
+      const running = yield* against([booted, ready, log("one"), exited], { greeting })
       yield* TestClock.adjust("3 seconds")
       yield* Stream.runDrain(running.log)
 
@@ -89,17 +90,25 @@ describe("a run of an executor", () => {
     })
   )
 
-  it.effect("greets before it tells the job, once the executor is ready", () =>
+  it.effect.each([
+    ["once it has booted", [booted, ready], false],
+    ["which is a copy of one that has booted, at once", [ready], true]
+  ] as const)("greets a machine %s, and tells it the job when it is ready", ([, said, isCopy]) =>
     Effect.gen(function* () {
       const written: Array<number> = []
       const channel = {
-        input: Source.fromChunks([ready]),
+        input: Source.fromChunks(said),
         write: (bytes: Uint8Array) => Effect.sync(() => void written.push(bytes[0]!))
       }
       const greeting = Effect.sync(() => [Frame.clock(1n), Frame.seed(new Uint8Array(Frame.seedBytes))])
-      yield* Run.start(channel, sandbox.job({ script: "true" }), { ...backstage, greeting })
+      yield* Run.start(channel, sandbox.job({ script: "true" }), {
+        ...backstage,
+        greeting,
+        isCopy,
+        onReady: Effect.sync(() => void written.push(0))
+      })
 
-      assert.deepStrictEqual(written.slice(0, 3), [10, 11, 1])
+      assert.deepStrictEqual(written.slice(0, 4), [10, 11, 0, 1])
     })
   )
 
@@ -118,6 +127,7 @@ describe("a run of an executor", () => {
     ["fails before it has begun", [failed]],
     ["is of another version", [frame(0x81, 1, 0, 0, 0), exited]],
     ["lives before it is ready", [heartbeat, ready, exited]],
+    ["has booted, and is no machine", [booted, ready, exited]],
     ["logs before it is ready", [log("early"), ready, exited]],
     ["is ready twice", [ready, ready, exited]],
     ["sends an output that nobody asked for", [ready, narData("x"), exited]],
@@ -163,7 +173,7 @@ describe("a run of an executor", () => {
     Effect.gen(function* () {
       const lives = Buffer.concat(Array.from({ length: 60_000 }, () => heartbeat))
       const greeting = Effect.as(TestClock.adjust("1000 seconds"), [])
-      const running = yield* against([ready, lives, log("one"), exited], { greeting })
+      const running = yield* against([booted, ready, lives, log("one"), exited], { greeting })
       yield* Stream.runDrain(running.log)
 
       assert.strictEqual((yield* running.ended).exit._tag, "Exited")

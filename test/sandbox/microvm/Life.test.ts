@@ -23,8 +23,8 @@ describe("the life of a machine", () => {
     let life = Life.start
     for (;;) {
       seen.push(life.stage)
-      const next = Life.table[life.stage].leadsTo
-      if (next === null) break
+      const [next] = Life.table[life.stage].leadsTo
+      if (next === undefined) break
       const reached = Life.reach(life, next)
       assert.isFalse(reached instanceof Life.GivenUp)
       life = reached as Life.Life
@@ -36,7 +36,7 @@ describe("the life of a machine", () => {
   it.prop("ends from anywhere, and skips nothing", [Stage, Stage], ([from, to]) => {
     const reached = Life.reach(at(from), to)
 
-    const may = to === "Releasing" || Life.table[from].leadsTo === to
+    const may = to === "Releasing" || Life.table[from].leadsTo.includes(to)
     assert.strictEqual(reached instanceof Life.GivenUp, !may)
   })
 

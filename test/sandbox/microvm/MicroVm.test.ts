@@ -27,6 +27,7 @@ const opened = (part: string, gone: () => void = () => {}) =>
       filter: new Uint8Array(0),
       userNamespaceFd: nothing,
       scratchFd: nothing,
+      stateFd: null,
       sweep: Effect.void,
       onGone: Effect.sync(gone)
     })
@@ -52,7 +53,7 @@ describe("a machine", () => {
     ["a monitor that answers twice", /its monitor answers what nobody asked/],
     ["garbage", /expected .*frame/],
     ["a frame without end", /expected a frame of at most/],
-    ["a log that nobody asked for", /expected a frame of an executor that is Starting, found Log/],
+    ["a log that nobody asked for", /expected a frame of an executor that is Booting, found Log/],
     ["another version", /expected one of this version/],
     ["a console without end", /QEMU has ended with status 3.*QEMU: \[31mred; its kernel: x+$/],
     ["a disk that fails just before the end", /its disk store cannot read: EIO, while running/]

@@ -8,6 +8,8 @@ const machine: Qemu.Machine = {
   cores: 3,
   memoryBytes: 2 ** 30 + 1,
   hasNetwork: false,
+  origin: "booted",
+  scratchBytes: 2 ** 36,
   counterKilohertz: 2_596_122,
   commandLine: "quiet panic=-1"
 }
