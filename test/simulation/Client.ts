@@ -54,7 +54,7 @@ export class Client {
     this.name = name
     this.account = account
     this.program = program
-    this.way = chance.happens(0.5) ? "direct" : chance.pick(["worker", "serve"])
+    this.way = chance.happens(0.75) ? "direct" : chance.pick(["worker", "serve"])
     this.request = {
       account,
       derivation,

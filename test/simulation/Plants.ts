@@ -54,6 +54,39 @@ export const plants: ReadonlyArray<Plant> = [
         SayGone.make({})
       ]
     ]),`
+  },
+  {
+    // An account that has asked often enough may ask for nothing more.
+    name: "quota slot leaked",
+    file: "src/actors/quota/Quotas.ts",
+    from: "() => Effect.sync(() => void known[name]--)",
+    to: "() => Effect.void"
+  },
+  {
+    name: "quota of running builds exceeded",
+    file: "src/actors/quota/QuotaScheduler.ts",
+    from: "          if (turnstile.running >= max) return\n",
+    to: ""
+  },
+  {
+    // What is held back waits for ever.
+    name: "turn lost at the turnstile",
+    file: "src/actors/quota/QuotaScheduler.ts",
+    from: "turnstile.running--\n          return admit(account, turnstile)",
+    to: "turnstile.running--\n          return Effect.void"
+  },
+  {
+    name: "answer told to a session twice",
+    file: "src/actors/session/WorkerSession.ts",
+    from: "  yield* peer.tell(operation.response, response, version)\n",
+    to: "  yield* peer.tell(operation.response, response, version)\n".repeat(2)
+  },
+  {
+    // Then it is asked for again with more than it could ever be given.
+    name: "sized by a host that would not be given it",
+    file: "src/actors/build/Provision.ts",
+    from: "takers.length > 0 ? takers : hosts",
+    to: "hosts"
   }
 ]
 

@@ -59,7 +59,7 @@ const make = (claimed: string, seed: string, chance: Chance): Program => {
     features,
     fails: chance.happens(0.15),
     lines: chance.below(6),
-    milliseconds: chance.between(1, 20_000),
+    milliseconds: chance.between(1, chance.happens(0.2) ? 20_000 : 4000),
     memoryBytes: chance.happens(0.8) ? 2 ** 30 : chance.between(2, 8) * 2 ** 30,
     output: new PathInfo({
       path,

@@ -21,6 +21,7 @@ describe("the whole service, with everything going wrong that can", () => {
 
     assert.deepStrictEqual(again, once)
     assert.isAbove(once.trail.length, 10)
+    assert.notStrictEqual(simulate(8).digest, once.digest)
   })
 })
 

@@ -72,7 +72,7 @@ class Simulation {
     this.#begun = universe.now
     this.#outside = new Life(universe, chance)
     this.#disk = new Disk(universe, chance)
-    this.#programs = Programs.some(chance.between(3, 15), chance)
+    this.#programs = Programs.some(chance.between(3, 40), chance)
     this.#farm = new Farm({
       chance,
       programs: this.#programs,

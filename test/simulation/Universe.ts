@@ -12,8 +12,11 @@
 import { Clock, Context, Duration, Effect, type Fiber, References, Scheduler } from "effect"
 import type { Chance } from "./Chance.ts"
 
-/** A fiber may run this many operations before another may have its turn. */
-const operationsMax = 200
+/**
+ * A fiber may run this many operations before another may have its turn, by each life's own habit: where it is few,
+ * whatever can come in between does; where it is many, more happens in the same time.
+ */
+const habits = [30, 200, 1000, 1000]
 
 interface Sleep {
   readonly at: number
@@ -28,6 +31,7 @@ export class Life {
 
   constructor(universe: Universe, chance: Chance) {
     this.#universe = universe
+    const operationsMax = chance.pick(habits)
     let budget = chance.between(1, operationsMax)
     const dispatcher: Scheduler.SchedulerDispatcher = {
       scheduleTask: (task) => universe.schedule(this, task),
