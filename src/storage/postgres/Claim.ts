@@ -1,7 +1,8 @@
 /**
  * The claim of one Drover on a database: a lock that the database gives up by itself when its holder is gone.
  *
- * Two servers on one database would each take the other's running builds for left-overs of a crash.
+ * Two servers on one database would each take the other's running builds for left-overs of a crash. One that has lost its
+ * claim may still go on for a while: what it says then is refused by another means (see `Tenure`).
  */
 import * as PgConnection from "@effect/sql-pg/PgConnection"
 import { Effect, Queue, Schedule, type Scope } from "effect"
@@ -30,8 +31,11 @@ export const take = Effect.fn("Claim.take")(function* (
     const notifications = yield* connection.listen("drover_claim")
     return { lost: Effect.ignore(Effect.forever(Queue.take(notifications))) }
   }
+  // The database has other locks of the kind, which are no claims (see `Tenure`).
   const holders = yield* connection.queryValues(
-    "select application_name from pg_locks join pg_stat_activity using (pid) where locktype = 'advisory' and granted"
+    `select application_name from pg_locks join pg_stat_activity using (pid)
+    where locktype = 'advisory' and granted and (classid::bigint << 32) | objid::bigint = $1`,
+    [lock]
   )
   return yield* new StorageError({
     operation: "claiming the database",
