@@ -28,6 +28,22 @@ describe("a build's identity", () => {
     assert.strictEqual(base, "de1d68eb4624c88c60e83ec2e99a01b94af50571dc899b16058cceae23c9823c")
   })
 
+  it("is that of another example, with more of everything than is hashed at once", () => {
+    const environment = [65_535, 65_536, 65_537, 200_000].map(
+      (length, index) => [bytes(`é${index}`), new Uint8Array(length).fill(index)] as const
+    )
+    const closure = Array.from({ length: 2000 }, (_, index) => ({
+      path: path("1", `input-${index}`),
+      narHash: Sha256.make(String(index).padStart(64, "0")),
+      references: [path("1", `input-${index}`), path("1", "glibc")]
+    }))
+
+    assert.strictEqual(
+      BuildId.of("hello", { ...derivation, environment }, closure),
+      "b538c981d16f313b542d6e10d43c15f0438c5bbceebd8ccb09095404d8d6e374"
+    )
+  })
+
   it("does not depend on the order of the closure, nor on the list of input sources", () => {
     assert.strictEqual(BuildId.of("hello", derivation, [...closure].reverse()), base)
     assert.strictEqual(BuildId.of("hello", { ...derivation, inputSources: [path("1", "bash")] }, closure), base)
