@@ -5,9 +5,8 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import * as fs from "node:fs"
 import * as net from "node:net"
-import ssh2 from "ssh2"
+import type ssh2 from "ssh2"
 import { exec, login, protocolOf, send } from "../support/ssh2Client.ts"
 import * as Door from "../support/sshDoor.ts"
 
@@ -29,13 +28,6 @@ const servesOthers = Effect.fnUntraced(function* (door: Door.Door) {
   assert.strictEqual((yield* Door.run([...door.ssh("status 9"), worker])).status, 9)
 })
 
-const string = (contents: string | Uint8Array) => {
-  const bytes = typeof contents === "string" ? Buffer.from(contents) : contents
-  const length = Buffer.alloc(4)
-  length.writeUInt32BE(bytes.length)
-  return Buffer.concat([length, bytes])
-}
-
 /** The same numbers every time: a run that found something can be run again. */
 const randomly = (seed: number) => () => {
   seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0
@@ -46,39 +38,6 @@ const bytesOf = (random: () => number, count: number) =>
   Buffer.from(Array.from({ length: count }, () => random() * 256))
 
 describe("the SSH door outlives", () => {
-  it.live("who asks for ever whether a key would do", () =>
-    Effect.gen(function* () {
-      const door = yield* Door.open({ attemptsMax: 5 })
-      const key = Buffer.from(fs.readFileSync(`${door.file("client")}.pub`, "utf8").split(" ")[1] ?? "", "base64")
-      const question = Buffer.concat([
-        Buffer.from([50]),
-        ...[string("x"), string("ssh-connection"), string("publickey"), Buffer.from([0]), string("ssh-ed25519")],
-        string(key)
-      ])
-      const client = yield* Effect.acquireRelease(
-        Effect.sync(() => new ssh2.Client()),
-        (client) => Effect.sync(() => client.destroy())
-      )
-      client.on("error", () => {})
-      let calls = 0
-      client.connect({
-        host: "127.0.0.1",
-        port: door.port,
-        username: "x",
-        algorithms: { kex: ["curve25519-sha256"], cipher: ["aes128-gcm@openssh.com"] },
-        // What is answered to `none` is the first that the client hears; then only we speak.
-        authHandler: () => {
-          if (calls++ === 0) return "none"
-          for (let index = 0; index < 100; index++) send(client, question)
-          return undefined
-        }
-      })
-      yield* gone(client)
-
-      yield* servesOthers(door)
-    })
-  )
-
   it.live("garbage, and lines that look like SSH before it", () =>
     Effect.gen(function* () {
       const door = yield* Door.open()
