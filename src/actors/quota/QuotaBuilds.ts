@@ -33,8 +33,6 @@ export const layer = Layer.effect(
 
     const submit: Builds["Service"]["submit"] = Effect.fnUntraced(function* (request) {
       const { account, derivationPath, limits, resumed } = request
-      // It was within its quota when its client asked, who is not there to ask again.
-      if (resumed !== undefined) return yield* builds.submit(request)
       const within = <A, R>(asked: Effect.Effect<A, QuotaReached | StorageError, R>) =>
         Effect.mapError(
           patiently(asked),
@@ -44,10 +42,14 @@ export const layer = Layer.effect(
               detail: `cannot build '/nix/store/${derivationPath}': ${message}`
             })
         )
-      yield* within(quotas.take(account, "builds"))
-      // Asked for, not kept: outputs are counted when they are stored.
-      yield* within(Effect.scoped(quotas.reserve(account, 0)))
+      // Known from here on: the scheduler's turnstile holds back nobody of whom it can find out nothing.
       const { log } = yield* within(quotas.of(account.id))
+      // What is handed on was within its quota when its client asked, who is not there to ask again.
+      if (resumed === undefined) {
+        yield* within(quotas.take(account, "builds"))
+        // Asked for, not kept: outputs are counted when they are stored.
+        yield* within(Effect.scoped(quotas.reserve(account, 0)))
+      }
       return yield* builds.submit({ ...request, limits: { ...limits, logBytesMax: smaller(limits.logBytesMax, log) } })
     })
 
