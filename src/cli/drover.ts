@@ -12,7 +12,7 @@ import { AccountName } from "../domain/Account.ts"
 import { Backend } from "../domain/Attempt.ts"
 import { QuotaName } from "../domain/Quota.ts"
 import * as Size from "../domain/Size.ts"
-import * as Client from "./operator/Client.ts"
+import { ask } from "./operator/Client.ts"
 import { buildsMax } from "./operator/Request.ts"
 import * as Show from "./operator/Show.ts"
 import { accountsTable, buildsTable, hostsTable, quotasTable } from "./operator/Table.ts"
@@ -88,6 +88,10 @@ const dataDirOf = (options: Options) => {
   return Effect.map(Effect.fromResult(read(told, surroundings())), ({ dataDir }) => dataDir)
 }
 
+/** For programs where that is asked, and else for people. */
+const printed = <A>({ json }: Options, answer: A, show: (answer: A) => string): string =>
+  json === true ? `${JSON.stringify(answer, null, 2)}\n` : show(answer)
+
 const isAccountName = Schema.is(AccountName)
 
 const accountName = (name: string) => {
@@ -105,13 +109,16 @@ const addAccount = Effect.fnUntraced(function* (text: string, options: Options) 
     try: () => fs.readFileSync(file, "utf8"),
     catch: (error) => new UsageError({ detail: `--key: ${error instanceof Error ? error.message : String(error)}` })
   })
-  const account = yield* Client.addAccount(yield* dataDirOf(options), { name, publicKey: publicKey.slice(0, 2048) })
+  const account = yield* ask(yield* dataDirOf(options), "AddAccount", {
+    name,
+    publicKey: publicKey.slice(0, 2048)
+  })
   return `account ${account.name} added, opened by ${account.keys.map(({ fingerprint }) => fingerprint).join(", ")}\n`
 })
 
 const listAccounts = Effect.fnUntraced(function* (options: Options) {
-  const accounts = yield* Client.listAccounts(yield* dataDirOf(options))
-  return options.json === true ? `${JSON.stringify(accounts, null, 2)}\n` : accountsTable(accounts)
+  const accounts = yield* ask(yield* dataDirOf(options), "ListAccounts", {})
+  return printed(options, accounts, accountsTable)
 })
 
 const isQuotaName = Schema.is(QuotaName)
@@ -131,8 +138,8 @@ const parseAmount = Effect.fnUntraced(function* (word: string) {
 
 const setQuotas = Effect.fnUntraced(function* (account: string, words: ReadonlyArray<string>, options: Options) {
   const amounts = yield* Effect.forEach(words, parseAmount)
-  const shown = yield* Client.setQuotas(yield* dataDirOf(options), { account: yield* accountName(account), amounts })
-  return options.json === true ? `${JSON.stringify(shown, null, 2)}\n` : quotasTable(shown)
+  const shown = yield* ask(yield* dataDirOf(options), "SetQuotas", { account: yield* accountName(account), amounts })
+  return printed(options, shown, quotasTable)
 })
 
 const listBuilds = Effect.fnUntraced(function* (options: Options) {
@@ -141,8 +148,8 @@ const listBuilds = Effect.fnUntraced(function* (options: Options) {
     const found = JSON.stringify(options.limit)
     return yield* new UsageError({ detail: `--limit: expected a whole number from 1 to ${buildsMax}, found ${found}` })
   }
-  const builds = yield* Client.listBuilds(yield* dataDirOf(options), limit)
-  return options.json === true ? `${JSON.stringify(builds, null, 2)}\n` : buildsTable(builds)
+  const builds = yield* ask(yield* dataDirOf(options), "ListBuilds", { limit })
+  return printed(options, builds, buildsTable)
 })
 
 const isBuild = Schema.is(Schema.String.check(Schema.isUUID()))
@@ -151,8 +158,8 @@ const showBuild = Effect.fnUntraced(function* (id: string, options: Options) {
   if (!isBuild(id)) {
     return yield* new UsageError({ detail: `expected a build's id, as listed, found ${JSON.stringify(id)}` })
   }
-  const shown = yield* Client.showBuild(yield* dataDirOf(options), id)
-  return options.json === true ? `${JSON.stringify(shown, null, 2)}\n` : Show.build(shown)
+  const shown = yield* ask(yield* dataDirOf(options), "ShowBuild", { id })
+  return printed(options, shown, Show.build)
 })
 
 const isBackend = Schema.is(Backend)
@@ -187,25 +194,25 @@ const distrust = Effect.fnUntraced(function* (options: Options) {
   if (distrusted.host === null && distrusted.epoch === null && distrusted.backend === null) {
     return yield* new UsageError({ detail: "expected --host, --epoch or --backend: whose results are meant" })
   }
-  const takenBack = yield* Client.takeBack(yield* dataDirOf(options), distrusted)
-  return options.json === true ? `${JSON.stringify(takenBack, null, 2)}\n` : Show.takenBack(takenBack)
+  const takenBack = yield* ask(yield* dataDirOf(options), "TakeBack", { distrusted })
+  return printed(options, takenBack, Show.takenBack)
 })
 
 const listHosts = Effect.fnUntraced(function* (options: Options) {
-  const hosts = yield* Client.listHosts(yield* dataDirOf(options))
-  return options.json === true ? `${JSON.stringify(hosts, null, 2)}\n` : hostsTable(hosts)
+  const hosts = yield* ask(yield* dataDirOf(options), "ListHosts", {})
+  return printed(options, hosts, hostsTable)
 })
 
 const lendHost = Effect.fnUntraced(function* (verb: "drain" | "resume", host: string, options: Options) {
-  yield* Client.lendHost(yield* dataDirOf(options), verb, host)
+  yield* ask(yield* dataDirOf(options), verb === "drain" ? "DrainHost" : "ResumeHost", { host })
   return verb === "drain"
     ? `host ${host} gets no more builds\n`
     : `host ${host} gets builds once a probe has ended well\n`
 })
 
 const examine = Effect.fnUntraced(function* (options: Options) {
-  const diagnosis = yield* Client.examine(yield* dataDirOf(options))
-  const report = options.json === true ? `${JSON.stringify(diagnosis, null, 2)}\n` : Show.diagnosis(diagnosis)
+  const diagnosis = yield* ask(yield* dataDirOf(options), "Examine", {})
+  const report = printed(options, diagnosis, Show.diagnosis)
   return diagnosis.findings.length === 0 ? report : yield* new Unwell({ report })
 })
 

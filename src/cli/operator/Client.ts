@@ -43,59 +43,24 @@ const exchange = (path: string, line: string) =>
 
 const decodeReply = Schema.decodeUnknownEffect(Schema.fromJsonString(Reply))
 
-const ask = Effect.fnUntraced(function* (dataDir: string, request: Request) {
-  const text = yield* Effect.scoped(
-    Effect.flatMap(socketPath(dataDir), (path) => exchange(path, JSON.stringify(request)))
-  ).pipe(Effect.mapError(explain(dataDir)))
-  const reply = yield* Effect.mapError(decodeReply(text), notAnAnswer)
-  if ("refused" in reply) return yield* new AskError({ detail: reply.refused })
-  return reply.ok
-})
-
 const notAnAnswer = () =>
   new AskError({ detail: "expected an answer of this version of Drover, found another; is the server an older one?" })
 
-export const addAccount = (dataDir: string, asked: Omit<Extract<Request, { readonly _tag: "AddAccount" }>, "_tag">) =>
-  ask(dataDir, { _tag: "AddAccount", ...asked }).pipe(
-    Effect.flatMap((ok) => Effect.mapError(Schema.decodeUnknownEffect(answers.AddAccount)(ok), notAnAnswer))
-  )
+type Name = Request["_tag"]
 
-export const listAccounts = (dataDir: string) =>
-  ask(dataDir, { _tag: "ListAccounts" }).pipe(
-    Effect.flatMap((ok) => Effect.mapError(Schema.decodeUnknownEffect(answers.ListAccounts)(ok), notAnAnswer))
+/** Asks the server of this data directory one thing, by the name that it has among the requests. */
+export const ask = Effect.fnUntraced(function* <N extends Name>(
+  dataDir: string,
+  name: N,
+  asked: Omit<Extract<Request, { readonly _tag: N }>, "_tag">
+): Effect.fn.Return<(typeof answers)[N]["Type"], AskError> {
+  const line = JSON.stringify({ _tag: name, ...asked })
+  const text = yield* Effect.scoped(Effect.flatMap(socketPath(dataDir), (path) => exchange(path, line))).pipe(
+    Effect.mapError(explain(dataDir))
   )
-
-/** With none to set, asks what there is. */
-export const setQuotas = (dataDir: string, asked: Omit<Extract<Request, { readonly _tag: "SetQuotas" }>, "_tag">) =>
-  ask(dataDir, { _tag: "SetQuotas", ...asked }).pipe(
-    Effect.flatMap((ok) => Effect.mapError(Schema.decodeUnknownEffect(answers.SetQuotas)(ok), notAnAnswer))
-  )
-
-export const examine = (dataDir: string) =>
-  ask(dataDir, { _tag: "Examine" }).pipe(
-    Effect.flatMap((ok) => Effect.mapError(Schema.decodeUnknownEffect(answers.Examine)(ok), notAnAnswer))
-  )
-
-export const listHosts = (dataDir: string) =>
-  ask(dataDir, { _tag: "ListHosts" }).pipe(
-    Effect.flatMap((ok) => Effect.mapError(Schema.decodeUnknownEffect(answers.ListHosts)(ok), notAnAnswer))
-  )
-
-/** `resume`: as soon as it has shown that it can. */
-export const lendHost = (dataDir: string, verb: "drain" | "resume", host: string) =>
-  Effect.asVoid(ask(dataDir, { _tag: verb === "drain" ? "DrainHost" : "ResumeHost", host }))
-
-export const showBuild = (dataDir: string, id: string) =>
-  ask(dataDir, { _tag: "ShowBuild", id }).pipe(
-    Effect.flatMap((ok) => Effect.mapError(Schema.decodeUnknownEffect(answers.ShowBuild)(ok), notAnAnswer))
-  )
-
-export const takeBack = (dataDir: string, distrusted: Extract<Request, { readonly _tag: "TakeBack" }>["distrusted"]) =>
-  ask(dataDir, { _tag: "TakeBack", distrusted }).pipe(
-    Effect.flatMap((ok) => Effect.mapError(Schema.decodeUnknownEffect(answers.TakeBack)(ok), notAnAnswer))
-  )
-
-export const listBuilds = (dataDir: string, limit: number) =>
-  ask(dataDir, { _tag: "ListBuilds", limit }).pipe(
-    Effect.flatMap((ok) => Effect.mapError(Schema.decodeUnknownEffect(answers.ListBuilds)(ok), notAnAnswer))
-  )
+  const reply = yield* Effect.mapError(decodeReply(text), notAnAnswer)
+  if ("refused" in reply) return yield* new AskError({ detail: reply.refused })
+  // An entry of the table by its name is the schema of that name.
+  const answer = answers[name] as Schema.Codec<(typeof answers)[N]["Type"], unknown>
+  return yield* Effect.mapError(Schema.decodeUnknownEffect(answer)(reply.ok), notAnAnswer)
+})

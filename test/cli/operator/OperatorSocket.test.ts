@@ -11,7 +11,7 @@ import { Hosts, NoSuchHost } from "../../../src/actors/builder/Hosts.ts"
 import { Quotas } from "../../../src/actors/quota/Quotas.ts"
 import { run } from "../../../src/cli/drover.ts"
 import * as OpenSshKey from "../../../src/cli/OpenSshKey.ts"
-import * as Client from "../../../src/cli/operator/Client.ts"
+import { ask } from "../../../src/cli/operator/Client.ts"
 import * as OperatorSocket from "../../../src/cli/operator/OperatorSocket.ts"
 import { Account, type AccountName } from "../../../src/domain/Account.ts"
 import { noUsage } from "../../../src/domain/Attempt.ts"
@@ -369,7 +369,7 @@ describe("the operator's socket", () => {
       assert.include(yield* speak(dataDir, "nonsense\n"), "refused")
       assert.include(yield* speak(dataDir, '{"_tag":"ListBuilds","limit":1000000000}\n'), "refused")
       assert.strictEqual(yield* speak(dataDir, Buffer.alloc(100_000, 65)), "")
-      assert.lengthOf(yield* Client.listAccounts(dataDir), 0)
+      assert.lengthOf(yield* ask(dataDir, "ListAccounts", {}), 0)
     })
   )
 
@@ -381,7 +381,7 @@ describe("the operator's socket", () => {
 
       yield* Layer.build(OperatorSocket.layer(dataDir).pipe(Layer.provide([accounts, builds, distrust, others])))
 
-      assert.lengthOf(yield* Client.listAccounts(dataDir), 0)
+      assert.lengthOf(yield* ask(dataDir, "ListAccounts", {}), 0)
     })
   )
 })
