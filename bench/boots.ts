@@ -29,7 +29,7 @@ import * as Figures from "./Figures.ts"
 
 const MiB = 2 ** 20
 const memoryBytes = 2 * 1024 * MiB
-const outputBytes = 64 * MiB
+const outputBytes = 256 * MiB
 
 /**
  * What a builder says first, and what it leaves. The shell reads when it was started, in hundredths of a second. It stays:
@@ -49,6 +49,8 @@ interface Measured {
   readonly stages: { readonly [stage: string]: Moment }
   readonly beyondBytes: number
   readonly outputRate: number
+  /** Milliseconds of a processor for each MB of an output: QEMU's, its guest included, and this side's. */
+  readonly perMegabyte: { readonly qemu: number; readonly here: number }
 }
 
 const emptyStore = () => {
@@ -158,6 +160,8 @@ const measure = async (guest: Guest.Guest): Promise<Measured> => {
     const beyondBytes = beyondGuest(pid)
     const source = yield* running.output("out")
     const before = performance.now()
+    const qemuBefore = processorSeconds(pid)
+    const hereBefore = process.cpuUsage()
     let bytes = 0
     for (;;) {
       const { length } = yield* source.peek
@@ -165,16 +169,26 @@ const measure = async (guest: Guest.Guest): Promise<Measured> => {
       bytes += length
       source.advance(length)
     }
-    return { said, beyondBytes, outputRate: bytes / 1e6 / ((performance.now() - before) / 1000) }
+    const megabytes = bytes / 1e6
+    const { system, user } = process.cpuUsage(hereBefore)
+    return {
+      said,
+      beyondBytes,
+      outputRate: megabytes / ((performance.now() - before) / 1000),
+      perMegabyte: {
+        qemu: ((processorSeconds(pid) - qemuBefore) * 1000) / megabytes,
+        here: (user + system) / 1000 / megabytes
+      }
+    }
   })
-  const { beyondBytes, outputRate, said } = await Effect.runPromise(run)
+  const { said, ...output } = await Effect.runPromise(run)
   const upSeconds = Number(said.split(") ")[1]?.split(" ")[19]) / ticksPerSecond
   const job = stages["job"]
   const drivers = stages["drivers"]
   if (job === undefined || drivers === undefined) throw new Error("a machine did not come to all of its stages")
   // The guest's clock runs from where its kernel has found one.
   const clock = { at: job.at - upSeconds, processor: Math.min(drivers.processor, job.at - upSeconds) }
-  return { stages: { ...stages, clock }, beyondBytes, outputRate }
+  return { stages: { ...stages, clock }, ...output }
 }
 
 /** In their order, with what is done until each. */
@@ -201,11 +215,14 @@ for (let round = -1; round < rounds; round++) {
   if (round >= 0) all.push(measured)
 }
 
-const cells = (unit: number, numbers: ReadonlyArray<number>) => {
+const cells = (unit: number, numbers: ReadonlyArray<number>, digits = 0) => {
   const summary = Figures.summarise(numbers)
   return summary === null
     ? ["—", ""]
-    : [(summary.median * unit).toFixed(0), `${(summary.min * unit).toFixed(0)}–${(summary.max * unit).toFixed(0)}`]
+    : [
+        (summary.median * unit).toFixed(digits),
+        `${(summary.min * unit).toFixed(digits)}–${(summary.max * unit).toFixed(digits)}`
+      ]
 }
 const since = (one: Measured, index: number, kind: keyof Moment) => {
   const at = (name: string | undefined) => (name === undefined ? 0 : (one.stages[name]?.[kind] ?? NaN))
@@ -247,6 +264,15 @@ process.stdout.write(
         all.map(({ outputRate }) => outputRate)
       ),
       "MB/s"
-    ]
+    ],
+    ...(["qemu", "here"] as const).map((side) => [
+      `of a processor, ${side === "qemu" ? "QEMU" : "this side, which only reads it"}`,
+      ...cells(
+        1,
+        all.map(({ perMegabyte }) => perMegabyte[side]),
+        2
+      ),
+      "ms/MB"
+    ])
   ])}\n`
 )

@@ -8,7 +8,7 @@
  * round is over once it has the last span. Every thread of the server's process is counted, its database and its
  * sandboxes are not: they are asked for the same either way.
  */
-import { mkdirSync, mkdtempSync, chmodSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { mkdirSync, mkdtempSync, chmodSync, rmSync } from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { parseArgs } from "node:util"
@@ -18,6 +18,7 @@ import * as ProcessTable from "../test/support/ProcessTable.ts"
 import * as Client from "./Client.ts"
 import * as Figures from "./Figures.ts"
 import * as Paired from "./Paired.ts"
+import * as Processor from "./Processor.ts"
 
 const { values } = parseArgs({
   options: { rounds: { type: "string", default: "15" }, builds: { type: "string", default: "40" } }
@@ -36,17 +37,6 @@ interface Subject {
   /** Resolves once everything has been sent of so many more builds. */
   readonly sent: (builds: number) => Promise<void>
 }
-
-/** Seconds of processor time that a process has had, all its threads together. */
-const processorSeconds = (pid: number): number =>
-  readdirSync(`/proc/${pid}/task`).reduce((sum, task) => {
-    try {
-      return sum + Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, "utf8").split(" ")[0]) / 1e9
-    } catch {
-      // It has ended since it was listed.
-      return sum
-    }
-  }, 0)
 
 const open = async (
   stack: AsyncDisposableStack,
@@ -77,10 +67,10 @@ const open = async (
 
 /** Milliseconds of processor time per build. */
 const measure = async ({ client, sent, server }: Subject): Promise<number> => {
-  const before = processorSeconds(server)
+  const before = Processor.seconds(server)
   await Client.buildTrivial(client, "ssh-ng", builds)
   await sent(builds)
-  return ((processorSeconds(server) - before) / builds) * 1000
+  return ((Processor.seconds(server) - before) / builds) * 1000
 }
 
 const bench = async (dir: string) => {

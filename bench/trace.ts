@@ -36,8 +36,8 @@ const record = async (dir: string) => {
   const receiver = await OtlpReceiver.open()
   stack.defer(receiver.close)
   const drover = await Drover.start(path.join(dir, "drover"), {
-    // The last of these holds.
-    arguments: ["--sandbox", values.sandbox],
+    // The last of these holds. Both clients are ours, so they may share what `process` builds as well.
+    arguments: ["--sandbox", values.sandbox, "--isolating", "kvm,emulated,process"],
     environment: { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint, OTEL_BSP_SCHEDULE_DELAY: "100" }
   })
   stack.defer(async () => void (await drover.stop()))
