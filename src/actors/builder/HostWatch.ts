@@ -5,7 +5,7 @@
  * sandbox of the host's own, run beside what still runs there, once there is room for it: what it takes is lent to nobody
  * else, since a host that is probed is not lent.
  */
-import { Duration, Effect, FiberMap, Option, type Scope, Stream } from "effect"
+import { Duration, Effect, FiberMap, Option, type Scope, Semaphore, Stream } from "effect"
 import type { HostId } from "../../domain/Host.ts"
 import * as Actor from "../Actor.ts"
 import type { BuilderLost } from "./BuilderPool.ts"
@@ -52,7 +52,9 @@ export const spawn = Effect.fnUntraced(function* (options: Options): Effect.fn.R
     // A probe that dies has told as much as one that fails.
     Effect.catchDefect((defect) => Effect.succeed(String(defect)))
   )
-  const trouble = Effect.andThen(options.room, probed)
+  // What an earlier probe took is free once it is gone.
+  const turn = yield* Semaphore.make(1)
+  const trouble = turn.withPermit(Effect.andThen(options.room, probed))
 
   const perform = (command: Command, self: Pick<HostWatch, "tell">): Effect.Effect<void> =>
     Command.match(command, {

@@ -1,6 +1,6 @@
 /** Hosts as a service has them: who is lent, who is not, and what brings them back. */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Duration, Effect, Exit, Fiber, Layer, Queue, Scope } from "effect"
+import { Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Queue, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import {
   type Assignment,
@@ -228,6 +228,28 @@ describe("hosts", () => {
       assert.isUndefined(waiting.pollUnsafe())
       yield* Queue.offer(full.probes, null)
       assert.isTrue(Exit.isSuccess((yield* Fiber.join(waiting)).exit))
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("are probed once more only when nothing is left of the probe before", () =>
+    Effect.gen(function* () {
+      const host = yield* machine("host")
+      const gone = yield* Deferred.make<void>()
+      const probe = Effect.ensuring(host.builders.probe, Deferred.await(gone))
+      const service = yield* served([{ ...host, builders: { ...host.builders, probe } }])
+      yield* service.service.drain("host")
+      yield* service.service.resume("host")
+      yield* Queue.take(host.probed)
+      yield* service.service.drain("host")
+      yield* service.service.resume("host")
+      yield* service.until(host.id, "Probing")
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(yield* Queue.size(host.probed), 0)
+
+      yield* Deferred.succeed(gone, undefined)
+      yield* Queue.take(host.probed)
+      yield* Queue.offer(host.probes, null)
+      yield* service.until(host.id, "Serving")
     }).pipe(Effect.scoped)
   )
 
