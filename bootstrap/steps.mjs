@@ -4,12 +4,11 @@
  * Looking is cheap, tens of milliseconds for all of them, so there is no mark that could be wrong about what somebody
  * removed. Where the result of a step does not show what it was made from, it keeps the hash of that beside it.
  */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import path from "node:path"
 import { busybox } from "./busybox.mjs"
 import { compilers } from "./compilers.mjs"
 import { executor } from "./executor.mjs"
 import { guests } from "./guest/steps.mjs"
+import { lock } from "./lock.mjs"
 import { npmPackages } from "./packages.mjs"
 import { passt } from "./passt.mjs"
 import { build } from "./place.mjs"
@@ -57,7 +56,7 @@ export const setUp = async (purpose, install) => {
   }
   if (absent.length === 0 && steps.every((step) => step.isDone())) return
 
-  const release = await lock()
+  const release = await lock(build)
   try {
     await bring(absent, fetched)
     for (const step of steps) {
@@ -77,45 +76,5 @@ const attempt = async (step) => {
     // An end that was asked for is one.
     if (!(error instanceof Refusal) || error.status !== 1) throw error
     say(`goes on without ${step.name}: ${error.message}`)
-  }
-}
-
-const isAlive = (pid) => {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return error.code === "EPERM"
-  }
-}
-
-/** Two set-ups at once would tear at the same files: the second waits until the first is through, or gone. */
-const lock = async () => {
-  mkdirSync(build, { recursive: true })
-  const file = path.join(build, "setup.lock")
-  for (let told = false; ; told = true) {
-    try {
-      writeFileSync(file, String(process.pid), { flag: "wx" })
-      const release = () => rmSync(file, { force: true })
-      return release
-    } catch (error) {
-      if (error.code === "EACCES") refuse(`expected to be able to write ${build}; it belongs to another user`)
-      if (error.code !== "EEXIST") throw error
-    }
-    const holder = Number(readHolder(file))
-    if (!(holder > 0) || !isAlive(holder)) {
-      rmSync(file, { force: true })
-      continue
-    }
-    if (!told) say(`waiting for the set-up that process ${holder} is at`)
-    await new Promise((resolve) => setTimeout(resolve, 200))
-  }
-}
-
-const readHolder = (file) => {
-  try {
-    return readFileSync(file, "utf8")
-  } catch {
-    return ""
   }
 }
