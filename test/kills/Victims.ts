@@ -10,11 +10,14 @@ import * as ProcessTable from "../support/ProcessTable.ts"
 export type Kind = "drover" | "postgres" | "sandbox" | "jail"
 
 /** The server proper of this data directory, whichever its parents are; undefined where none runs. */
-export const serverOf = (data: string): ProcessTable.Entry | undefined =>
-  ProcessTable.list().find(({ command }) => {
+export const serverOf = (data: string): ProcessTable.Entry | undefined => {
+  const servers = ProcessTable.list().filter(({ command }) => {
     const words = command.split("\0")
     return words.some((word) => word.endsWith("/src/main.ts")) && words.includes(data)
   })
+  // What it starts is called as it is, until it is executed.
+  return servers.find(({ parent }) => !servers.some(({ pid }) => pid === parent))
+}
 
 const kindOf = ({ command }: ProcessTable.Entry, data: string): Kind | null => {
   const [program = "", ...words] = command.split("\0")
