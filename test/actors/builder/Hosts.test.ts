@@ -237,6 +237,7 @@ describe("hosts", () => {
       const gone = yield* Deferred.make<void>()
       const probe = Effect.ensuring(host.builders.probe, Deferred.await(gone))
       const service = yield* served([{ ...host, builders: { ...host.builders, probe } }])
+      yield* Effect.addFinalizer(() => Deferred.succeed(gone, undefined))
       yield* service.service.drain("host")
       yield* service.service.resume("host")
       yield* Queue.take(host.probed)
