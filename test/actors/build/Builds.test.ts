@@ -1,6 +1,6 @@
 import { assert, layer } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Scope } from "effect"
-import { SqlClient } from "effect/sql"
+import type { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import { Delivery } from "../../../src/actors/Actor.ts"
 import { BuilderLost, BuildFailed } from "../../../src/actors/builder/BuilderPool.ts"

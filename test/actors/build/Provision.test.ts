@@ -4,15 +4,13 @@ import * as Provision from "../../../src/actors/build/Provision.ts"
 import { BuildFailed, BuilderLost, BuilderPool } from "../../../src/actors/builder/BuilderPool.ts"
 import { AccountId } from "../../../src/domain/Account.ts"
 import * as BuildId from "../../../src/domain/BuildId.ts"
-import { Host, HostId } from "../../../src/domain/Host.ts"
 import * as Requirements from "../../../src/domain/Requirements.ts"
 import { defaults } from "../../../src/domain/Settings.ts"
 import { BuildRecords } from "../../../src/storage/BuildRecords.ts"
 import { HistoryRepository } from "../../../src/storage/HistoryRepository.ts"
 import * as builders from "../../support/builders.ts"
 import { derive, heard, Storage, succeeding, world } from "../../support/building.ts"
-
-const GiB = 2 ** 30
+import { GiB, host } from "../../support/needs.ts"
 
 const starved = Effect.fail(
   new BuildFailed({
@@ -135,12 +133,11 @@ const unasked = () => assert.fail("nobody asks this")
 describe("a build of a system that some hosts only emulate", () => {
   it.effect("gets no more than a host has that would be given it", () =>
     Effect.gen(function* () {
-      const native = new Host({ ...builders.host(2), memoryBytes: 4 * GiB })
-      const emulating = new Host({
-        ...builders.host(8),
-        id: HostId.make("other"),
+      const native = host("native", 2, 4, { overheadBytes: 0 })
+      const emulating = host("other", 8, 64, {
         systems: ["aarch64-linux", "x86_64-linux"],
-        emulatedSystems: ["x86_64-linux"]
+        emulatedSystems: ["x86_64-linux"],
+        overheadBytes: 0
       })
       const provide = yield* Provision.make.pipe(
         Effect.provide([
