@@ -14,8 +14,7 @@ import { Duration, Effect, Exit, type Scope } from "effect"
 import * as fs from "node:fs"
 import * as net from "node:net"
 import * as path from "node:path"
-import { Transform, type TransformCallback } from "node:stream"
-import { pipeline } from "node:stream/promises"
+import { promisify } from "node:util"
 import { SandboxError } from "../SandboxError.ts"
 import { MachineState } from "./MachineState.ts"
 import type * as Machines from "./Machines.ts"
@@ -171,45 +170,55 @@ const openAgain = (fd: number): number | null => {
   }
 }
 
-/** Without what is empty, and never more than a template may have. */
-const condense = (state: MachineState) => {
+const write = promisify(fs.write)
+
+/** Without what is empty, and never more than a template may have. Ends when its last write has, however it ends. */
+const receiveFrom = async (socket: net.Socket, fd: number, state: MachineState) => {
   let bytesLeft = stateBytesMax
-  return new Transform({
-    transform(chunk: Uint8Array, _encoding: string, done: TransformCallback) {
-      try {
-        const kept = state.push(chunk)
-        bytesLeft -= kept.length
-        if (bytesLeft < 0) throw failed(`expected a state of at most ${stateBytesMax} bytes, found more`)
-        done(null, kept)
-      } catch (error) {
-        done(error instanceof Error ? error : new Error(String(error)))
-      }
-    }
-  })
+  for await (const chunk of socket) {
+    // A socket without an encoding reads buffers.
+    const kept = state.push(chunk as Uint8Array)
+    bytesLeft -= kept.length
+    if (bytesLeft < 0) throw new Error(`expected a state of at most ${stateBytesMax} bytes, found more`)
+    for (let at = 0; at < kept.length; at += (await write(fd, kept, at, kept.length - at)).bytesWritten) continue
+  }
+  if (!state.isWhole) throw new Error("it ended before its time")
 }
 
 /** Lets one client in, which is a machine; gives what writes what comes from it into a file. */
 const listen = (socketPath: string) =>
   Effect.gen(function* () {
     const connected = Promise.withResolvers<net.Socket>()
-    const server = yield* Effect.acquireRelease(
+    yield* Effect.acquireRelease(
       Effect.callback<net.Server, SandboxError>((resume) => {
         const server = net.createServer({ pauseOnConnect: true })
         server.once("error", (error) => resume(Effect.fail(failed(error.message))))
-        server.once("connection", connected.resolve)
+        server.once("connection", (socket) => {
+          server.close()
+          // Whoever reads it is told as well; before that, one would end this process.
+          socket.on("error", () => {})
+          connected.resolve(socket)
+        })
         // The machine has a user id of its own.
         server.listen({ path: socketPath, readableAll: true, writableAll: true }, () => resume(Effect.succeed(server)))
       }),
       (server) => Effect.sync(() => server.close())
     )
-    return (fd: number, state: MachineState): Effect.Effect<void, SandboxError> =>
-      Effect.tryPromise({
-        try: async (signal) => {
-          const socket = await connected.promise
-          server.close()
-          await pipeline(socket, condense(state), fs.createWriteStream("", { fd, autoClose: false }), { signal })
-          if (!state.isWhole) throw new Error("it ended before its time")
-        },
-        catch: (cause) => failed(cause instanceof Error ? cause.message : String(cause), cause)
+    return (fd: number, state: MachineState) =>
+      Effect.callback<void, SandboxError>((resume) => {
+        const received = connected.promise.then((socket) => receiveFrom(socket, fd, state))
+        const ended = received.then(
+          () => resume(Effect.void),
+          (cause: unknown) => resume(Effect.fail(failed(cause instanceof Error ? cause.message : String(cause), cause)))
+        )
+        // The descriptor may be another file's as soon as it is closed: what is being written has to be written by then.
+        return Effect.promise(() => {
+          connected.reject(new Error("nobody waits for it"))
+          void connected.promise.then(
+            (socket) => socket.destroy(),
+            () => {}
+          )
+          return ended
+        })
       })
   })
