@@ -15,11 +15,13 @@ import { runInPlace, serve } from "./bootstrap/child.mjs"
 import { setUp } from "./bootstrap/steps.mjs"
 import { bench, check, kills, mishaps, programs, simulate, test } from "./bootstrap/verify.mjs"
 
-/** Said here or in the environment; who says it in a file has the machines set up all the same. */
+/** Said here, where the last word counts, or in the environment; who says it in a file has the machines set up all the same. */
 const wantsMachines = (args) => {
-  const at = args.indexOf("--sandbox")
-  const said = args.find((word) => word.startsWith("--sandbox="))?.slice("--sandbox=".length)
-  return (at >= 0 ? args[at + 1] : (said ?? process.env.DROVER_SANDBOX)) !== "process"
+  const said = args.flatMap((word, at) => {
+    if (word.startsWith("--sandbox=")) return [word.slice("--sandbox=".length)]
+    return word === "--sandbox" ? [args[at + 1]] : []
+  })
+  return (said.at(-1) ?? process.env.DROVER_SANDBOX) !== "process"
 }
 
 /** Runs once everything is there that `purpose` needs. */
