@@ -26,6 +26,7 @@ import * as Qemu from "../src/sandbox/microvm/Qemu.ts"
 import { SandboxError } from "../src/sandbox/SandboxError.ts"
 import * as sandbox from "../test/support/sandbox.ts"
 import * as Figures from "./Figures.ts"
+import * as Template from "./Template.ts"
 
 const MiB = 2 ** 20
 const memoryBytes = 2 * 1024 * MiB
@@ -87,24 +88,15 @@ const beyondGuest = (pid: number): number => {
   return sizes.reduce((sum, { pss }) => sum + pss, 0) - guest.pss
 }
 
-const measure = async (guest: Guest.Guest): Promise<Measured> => {
-  await using stack = new AsyncDisposableStack()
-  const place = fs.mkdtempSync(path.join(os.tmpdir(), "drover-boots-"))
-  stack.defer(() => fs.rmSync(place, { recursive: true, force: true }))
-  const disk = emptyStore()
-  const server = net.createServer((socket) => attach(socket, disk, () => {}))
-  stack.defer(() => void server.close())
-  await new Promise<void>((resolve) => server.listen(path.join(place, Qemu.storeSocket), resolve))
-  const scratch = makeScratch(path.join(place, "scratch"))
-  stack.defer(() => fs.closeSync(scratch))
-
-  const words = Qemu.words({
+/** QEMU's, for a machine whose own things are in a directory. */
+const wordsFor = (guest: Guest.Guest, origin: Qemu.Origin, place: string) =>
+  Qemu.words({
     architecture: guest.arch,
     accelerator: "tcg",
     cores: 1,
     memoryBytes,
     hasNetwork: false,
-    origin: "booted",
+    origin,
     scratchBytes,
     counterKilohertz,
     commandLine: guest.commandLine
@@ -115,10 +107,26 @@ const measure = async (guest: Guest.Guest): Promise<Measured> => {
       // Only of one with a name does it tell that its port has been opened.
       .replace(/^virtserialport,/, "virtserialport,id=port,")
   )
+
+/** Of one that boots, or begins as a copy of the template in a file. */
+const measure = async (guest: Guest.Guest, template: string | null): Promise<Measured> => {
+  await using stack = new AsyncDisposableStack()
+  const place = fs.mkdtempSync(path.join(os.tmpdir(), "drover-boots-"))
+  stack.defer(() => fs.rmSync(place, { recursive: true, force: true }))
+  const disk = emptyStore()
+  const server = net.createServer((socket) => attach(socket, disk, () => {}))
+  stack.defer(() => void server.close())
+  await new Promise<void>((resolve) => server.listen(path.join(place, Qemu.storeSocket), resolve))
+  const scratch = makeScratch(path.join(place, "scratch"))
+  stack.defer(() => fs.closeSync(scratch))
+
+  const words = wordsFor(guest, template === null ? "booted" : "copy", place)
+  const state = template === null ? "ignore" : fs.openSync(template, "r")
+  stack.defer(() => void (state !== "ignore" && fs.closeSync(state)))
   const begun = performance.now()
   const stages: { [stage: string]: Moment } = {}
   const child = spawn(Qemu.programs[guest.arch], words, {
-    stdio: ["ignore", "ignore", "inherit", "ignore", scratch, "pipe", "pipe"]
+    stdio: ["ignore", "ignore", "inherit", "ignore", scratch, "pipe", "pipe", "ignore", state]
   })
   const gone = new Promise((resolve) => child.once("close", resolve))
   stack.defer(async () => {
@@ -143,10 +151,12 @@ const measure = async (guest: Guest.Guest): Promise<Measured> => {
     const job = { ...sandbox.job({ script, builder: "/bin/sh" }), inputs: [] }
     const running = yield* Run.start(makeChannel(channel), job, {
       greeting: Effect.sync(() => {
-        reach("mounts")
+        if (template === null) reach("booted")
         const chance = new Uint8Array(Frame.seedBytes)
-        return [Frame.clock(BigInt(Date.now()) * 1_000_000n), Frame.seed(chance), Frame.network([])]
+        return [Frame.seed(chance), Frame.clock(BigInt(Date.now()) * 1_000_000n), Frame.network([])]
       }),
+      isCopy: template !== null,
+      onReady: Effect.sync(() => reach("mounts")),
       judge: () => Effect.succeed({ exit: { _tag: "Exited", status: 0 }, usage: noUsage }),
       lost: Effect.fail
     })
@@ -183,6 +193,7 @@ const measure = async (guest: Guest.Guest): Promise<Measured> => {
   })
   const { said, ...output } = await Effect.runPromise(run)
   const upSeconds = Number(said.split(") ")[1]?.split(" ")[19]) / ticksPerSecond
+  if (template !== null) return { stages, ...output }
   const job = stages["job"]
   const drivers = stages["drivers"]
   if (job === undefined || drivers === undefined) throw new Error("a machine did not come to all of its stages")
@@ -196,7 +207,14 @@ const named = [
   ["QEMU", "QEMU is there"],
   ["clock", "firmware, and the kernel until it has a clock"],
   ["drivers", "the rest of the kernel; its modules"],
-  ["mounts", "disks mounted: the machine is ready"],
+  ["booted", "devices found: it has booted"],
+  ["mounts", "chance and the time told, disks mounted: it is ready"],
+  ["job", "the job told, the sandbox made: the builder's first byte"]
+] as const
+
+const namedOfCopies = [
+  ["QEMU", "QEMU is there"],
+  ["mounts", "the state taken in; chance and the time told, disks mounted: it is ready"],
   ["job", "the job told, the sandbox made: the builder's first byte"]
 ] as const
 
@@ -208,11 +226,22 @@ const counterKilohertz = Number(spawnSync(path.join(programs, "launcher"), ["tic
 const guest = await Effect.runPromise(Guest.find(path.join(programs, "guest", architecture)))
 if (guest === null) throw new Error("there is no guest; npm start makes one")
 
+const shelf = fs.mkdtempSync(path.join(os.tmpdir(), "drover-template-"))
+const template = path.join(shelf, "state")
 const all: Array<Measured> = []
-for (let round = -1; round < rounds; round++) {
-  const measured = await measure(guest)
-  // The first is for the files to be in memory.
-  if (round >= 0) all.push(measured)
+const copies: Array<Measured> = []
+try {
+  await Template.make(guest.arch, wordsFor(guest, "template", shelf), template)
+  for (let round = -1; round < rounds; round++) {
+    const booted = await measure(guest, null)
+    const copied = await measure(guest, template)
+    // The first is for the files to be in memory.
+    if (round < 0) continue
+    all.push(booted)
+    copies.push(copied)
+  }
+} finally {
+  fs.rmSync(shelf, { recursive: true })
 }
 
 const cells = (unit: number, numbers: ReadonlyArray<number>, digits = 0) => {
@@ -224,31 +253,47 @@ const cells = (unit: number, numbers: ReadonlyArray<number>, digits = 0) => {
         `${(summary.min * unit).toFixed(digits)}–${(summary.max * unit).toFixed(digits)}`
       ]
 }
-const since = (one: Measured, index: number, kind: keyof Moment) => {
-  const at = (name: string | undefined) => (name === undefined ? 0 : (one.stages[name]?.[kind] ?? NaN))
-  return at(named[index]?.[0]) - at(named[index - 1]?.[0])
+/** A row for each stage, and one for all of them. */
+const rowsOf = (stages: ReadonlyArray<readonly [stage: string, name: string]>, measured: ReadonlyArray<Measured>) => {
+  const at = (one: Measured, index: number, kind: keyof Moment) =>
+    index < 0 ? 0 : (one.stages[stages[index]?.[0] ?? ""]?.[kind] ?? NaN)
+  const column = (index: number, kind: keyof Moment) =>
+    measured.map((one) => at(one, index, kind) - at(one, index - 1, kind))
+  return [
+    ...stages.map(([stage, name], index) => [
+      name,
+      ...cells(1000, column(index, "at")),
+      // When the guest's clock began is known by its own word alone.
+      ...(stage === "clock" || stage === "drivers" ? ["", ""] : cells(1000, column(index, "processor")))
+    ]),
+    [
+      "in all",
+      ...(["at", "processor"] as const).flatMap((kind) =>
+        cells(
+          1000,
+          measured.map((one) => at(one, stages.length - 1, kind))
+        )
+      )
+    ]
+  ]
 }
-const rows = named.map(([, name], index) => [
-  name,
-  ...cells(
-    1000,
-    all.map((one) => since(one, index, "at"))
-  ),
-  ...(index === 1 || index === 2
-    ? ["", ""]
-    : cells(
-        1000,
-        all.map((one) => since(one, index, "processor"))
-      ))
-])
-const whole = (kind: keyof Moment) => all.map(({ stages }) => stages["job"]?.[kind] ?? NaN)
 process.stdout.write(
   `${Figures.table([
     [`a machine of ${memoryBytes / MiB} MiB, emulated, ${rounds} rounds`, "ms", "min–max", "of a processor", "min–max"],
-    ...rows,
-    ["in all", ...cells(1000, whole("at")), ...cells(1000, whole("processor"))]
+    ...rowsOf(named, all)
+  ])}\n\n${Figures.table([
+    [`a copy of one that has booted, in turn with it`, "ms", "min–max", "of a processor", "min–max"],
+    ...rowsOf(namedOfCopies, copies)
   ])}\n\n${Figures.table([
     ["", "median", "min–max", ""],
+    [
+      "memory of QEMU beyond its guest's, of a copy",
+      ...cells(
+        1 / MiB,
+        copies.map(({ beyondBytes }) => beyondBytes)
+      ),
+      "MiB"
+    ],
     [
       "memory of QEMU beyond its guest's",
       ...cells(

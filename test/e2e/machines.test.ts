@@ -15,6 +15,9 @@ const bootOf = (text: string) => /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/.exe
 const machines = () =>
   ProcessTable.familyOf(world.drover.process.pid).filter(({ command }) => /^[^\0]*qemu-system/.test(command))
 
+/** Of which others are to begin as copies: nobody's build runs in it, and its disks are no disks. */
+const isTemplate = ({ command }: ProcessTable.Entry) => command.includes("driver=null-co")
+
 /** Of what is open, without what tells one from another of its kind. */
 const kindOf = (file: string) => file.replace(/:\[\d+\]$/, "")
 
@@ -140,7 +143,7 @@ it("what a build could get hold of on this host is nobody, and has nothing", asy
   const { data } = world.drover.ready
   const family = ProcessTable.familyOf(world.drover.process.pid)
   const server = family.find(({ command }) => command.includes("src/main.ts") && command.startsWith("/"))
-  const qemu = machines().at(-1)
+  const qemu = machines().findLast((machine) => !isTemplate(machine))
   const disks = family.findLast(({ command }) => command.includes("blockServer.ts"))
   assert.isDefined(server)
   assert.isDefined(qemu)
