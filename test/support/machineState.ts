@@ -1,5 +1,6 @@
 /** The state of a machine as QEMU sends it: a memory of a few pages, and words for its devices. */
 import { Schema } from "effect"
+import * as fs from "node:fs"
 
 export const pageBytes = 4096
 
@@ -51,3 +52,15 @@ export const state = (pages: ReadonlyArray<Page>, isCondensed: boolean) => {
     ...[Buffer.of(3), u32(2), ...entries.slice(half), end, rest]
   ])
 }
+
+/** The server, which the tests are here, has a descriptor to write each template's state by; nobody else has. */
+export const statesIn = (directory: string) =>
+  fs.readdirSync("/proc/self/fd").filter((fd) => {
+    try {
+      const target = fs.readlinkSync(`/proc/self/fd/${fd}`)
+      return target.startsWith(directory) && target.endsWith("/state (deleted)")
+    } catch {
+      // By which the directory was read.
+      return false
+    }
+  })
