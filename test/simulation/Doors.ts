@@ -21,6 +21,8 @@ export interface Wire {
   readonly end: End
   /** The server is gone, or what it says does not come through. */
   readonly cut: () => void
+  /** The client goes: at once, or it has nothing more to say, reads nothing any more, and goes later. */
+  readonly leave: () => void
   /** Nothing is heard of the client: the server notices it at some time. */
   readonly fallSilent: () => void
 }
@@ -32,6 +34,9 @@ export interface Session {
 
 /** Milliseconds until a server gives up a client of which it hears nothing. */
 const silenceMax = 45_000
+
+/** Milliseconds for which a client that has nothing more to say may be there. */
+const lingerMax = 30_000
 
 /** Small enough that what is said has to wait now and then, as over SSH it has with long logs. */
 const windows = [64, 1024, 65_536]
@@ -93,6 +98,11 @@ export const admit = (client: Client, options: Options): { readonly wire: Wire; 
   const wire: Wire = {
     end: theirs,
     cut: () => void outside.after(chance.below(300), () => theirs.lose("the connection is lost")),
+    leave: () => {
+      if (chance.happens(0.5)) return theirs.close()
+      theirs.end()
+      outside.after(chance.below(lingerMax), () => theirs.close())
+    },
     fallSilent: () => void life.after(chance.below(silenceMax), door.giveUp)
   }
   return { wire, session }

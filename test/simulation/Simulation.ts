@@ -257,9 +257,8 @@ class Simulation {
     client.state = how === "silent" && this.#chance.happens(0.7) ? "away" : "gone"
     client.fiber?.interruptUnsafe()
     client.fiber = null
-    if (client.wire !== null && how === "silent") client.wire.fallSilent()
-    else if (this.#chance.happens(0.5)) client.wire?.end.close()
-    else client.wire?.end.end()
+    if (how === "silent") client.wire?.fallSilent()
+    else client.wire?.leave()
     if (client.state === "away") this.#universe.wake(this.#chance.below(20_000), () => this.#come(client))
   }
 
