@@ -165,6 +165,8 @@ export const make = Effect.fnUntraced(function* (wire: Wire, limits: ConnectionL
       const { channel } = event.value
       yield* Effect.ignore(channel.writeError(line(refusal)))
       channel.finish(refusedStatus)
+      // A client that finds our farewell in the same breath says that alone, and not what it was told.
+      yield* Effect.timeoutOption(wire.gone, lingerTime)
     }
     end("refused")
     return yield* Effect.never
