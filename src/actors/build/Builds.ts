@@ -234,8 +234,11 @@ export class Builds extends Context.Service<
           answer: Effect.raceFirst(
             Effect.gen(function* () {
               const result = yield* build.result
-              // It may have come to its end before anybody looked at what it wrote.
-              const reached = Patience.lookAtLog(limits, (yield* build.progress).logBytes)
+              // A limit that was reached first has cut the log short already. Or the build may have come to its end before
+              // anybody looked at what it wrote.
+              const reached = (yield* Deferred.isDone(limit))
+                ? yield* Deferred.await(limit)
+                : Patience.lookAtLog(limits, (yield* build.progress).logBytes)
               return yield* reached === null ? answerOf(request, build, result) : giveUp(reached, result.startedAt)
             }),
             Effect.gen(function* () {

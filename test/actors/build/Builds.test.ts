@@ -288,6 +288,23 @@ layer(Storage)("builds", (it) => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect("are not answered by an end that came after the waiter's time, whose log was cut short then", () =>
+    Effect.gen(function* () {
+      const { pool, submit } = yield* world()
+      const asked = derive()
+      const hasty = yield* submit({ ...asked, limits: { ...unlimited, timeoutSeconds: 10 } })
+      const patient = yield* submit(asked)
+      const builder = yield* pool.next
+      yield* TestClock.adjust("11 seconds")
+      yield* builder.say("late\n")
+      yield* builder.end(failing)
+      assert.strictEqual((yield* patient.answer).status, "PermanentFailure")
+
+      assert.strictEqual(yield* heard(hasty), "")
+      assert.strictEqual((yield* hasty.answer).status, "TimedOut")
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("are given up by a waiter whose time has passed, and ended if it was the last", () =>
     Effect.gen(function* () {
       const { pool, submit } = yield* world()
